@@ -1,0 +1,8 @@
+# ravenwing_warnings(target): the warnings that every room is built with.
+function(ravenwing_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+    -Wcast-align -Woverloaded-virtual -Wimplicit-fallthrough -Wno-missing-field-initializers)
+  if(RAVENWING_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endfunction()

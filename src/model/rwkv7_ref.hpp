@@ -1,0 +1,50 @@
+// The CPU oracle of the whole forward pass: plain loops, one sequence, one token at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/rwkv7_tensors.hpp"
+
+namespace ravenwing::rwkv7 {
+
+/// All of a sequence's memory, in float: zero at the start of a text.
+struct RefState {
+  explicit RefState(const Config& config);
+  std::vector<float> time_shift;     // [n_layer, n_embd]
+  std::vector<float> wkv;            // [n_layer, n_head, head_size (value channel), head_size (key channel)]
+  std::vector<float> channel_shift;  // [n_layer, n_embd]
+};
+
+/// RWKV-7 as in DESIGN of the time mix and channel mix (docs/model.md), matrices decoded to float once, sums in double.
+/// Source: RWKV-LM, RWKV-v7/rwkv_v7_numpy.py. Needs 4 bytes per weight; meant for small models.
+class Reference {
+ public:
+  explicit Reference(const ModelSource& source);
+
+  /// Feeds `ids` and returns the logits after each of them, [ids.size(), n_vocab].
+  std::vector<float> forward(std::span<const uint32_t> ids, RefState& state) const;
+
+  const Config& config() const { return source_.config; }
+
+ private:
+  struct Matrix {
+    uint32_t n_out = 0, n_in = 0;
+    std::vector<float> values;
+  };
+  struct Layer {
+    Matrix receptance, key, value, output, ffn_key, ffn_value;
+    Matrix w1, w2, a1, a2, v1, v2, g1, g2;
+  };
+  static Matrix decode(const MatrixSource& source);
+  static std::vector<float> multiply(const Matrix& matrix, std::span<const float> x);
+  void time_mix(size_t layer, std::vector<float>& x, std::vector<float>& v_first, RefState& state) const;
+  void channel_mix(size_t layer, std::vector<float>& x, RefState& state) const;
+
+  ModelSource source_;
+  Matrix emb_, head_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace ravenwing::rwkv7
