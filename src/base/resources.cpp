@@ -1,0 +1,30 @@
+// src/base/resources.cpp: looks beside the program, so that it works from any working directory.
+#include "base/resources.hpp"
+
+#include <cstdlib>
+
+#include "base/error.hpp"
+
+namespace ravenwing {
+
+namespace fs = std::filesystem;
+
+fs::path executable_dir() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error) fail(ErrorCode::bad_file, "[resources] /proc/self/exe: {}", error.message());
+  return program.parent_path();
+}
+
+std::optional<fs::path> find_resource(std::string_view relative) {
+  // An unreadable folder counts as a missing one: the caller's message says what was looked for.
+  std::error_code ignored;
+  if (const char* home = std::getenv("RAVENWING_HOME"); home && *home) {
+    if (fs::path found = fs::path(home) / relative; fs::exists(found, ignored)) return found;
+  }
+  fs::path found = executable_dir().parent_path() / "share" / "ravenwing" / relative;
+  if (fs::exists(found, ignored)) return found;
+  return std::nullopt;
+}
+
+}  // namespace ravenwing

@@ -1,0 +1,17 @@
+// The files that travel with the program: the demo model, the unpacked software driver.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+namespace ravenwing {
+
+/// The folder that holds the running program, symbolic links resolved. Throws Error{bad_file} where /proc is missing.
+std::filesystem::path executable_dir();
+
+/// The first existing of $RAVENWING_HOME/`relative` and <executable_dir>/../share/ravenwing/`relative`.
+/// Known names: `models/demo/tiny-rwkv7-Q4_K_M.gguf`, `mesa/lvp_icd.json`, `mesa/lib/libdrm.so.2`.
+std::optional<std::filesystem::path> find_resource(std::string_view relative);
+
+}  // namespace ravenwing
