@@ -1,0 +1,221 @@
+// src/gpu/adapters.cpp: instances, adapter summaries and the choice among them.
+#include "gpu/adapters.hpp"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <fmt/ranges.h>
+
+#include "base/resources.hpp"
+
+namespace ravenwing::gpu {
+namespace {
+
+std::string text(wgpu::StringView view) { return std::string(std::string_view(view)); }
+
+/// Holds back what drivers print to stderr while they are probed: loaders complain there about absent displays, which is
+/// nothing to a compute program. RAVENWING_DRIVER_MESSAGES=1 lets it through.
+class QuietStderr {
+ public:
+  QuietStderr() {
+    if (std::getenv("RAVENWING_DRIVER_MESSAGES") != nullptr) return;
+    std::fflush(stderr);
+    saved_ = dup(STDERR_FILENO);
+    const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0) {
+      dup2(null, STDERR_FILENO);
+      close(null);
+    }
+  }
+  ~QuietStderr() {
+    if (saved_ < 0) return;
+    std::fflush(stderr);
+    dup2(saved_, STDERR_FILENO);
+    close(saved_);
+  }
+  QuietStderr(const QuietStderr&) = delete;
+  QuietStderr& operator=(const QuietStderr&) = delete;
+
+ private:
+  int saved_ = -1;
+};
+
+wgpu::Instance create_instance() {
+  // Subgroup matrices and immediates are behind this toggle; the shaders are our own.
+  const char* toggles[] = {"allow_unsafe_apis"};
+  wgpu::DawnTogglesDescriptor toggles_descriptor;
+  toggles_descriptor.enabledToggles = toggles;
+  toggles_descriptor.enabledToggleCount = 1;
+  const wgpu::InstanceFeatureName features[] = {wgpu::InstanceFeatureName::TimedWaitAny};
+  wgpu::InstanceDescriptor descriptor;
+  descriptor.nextInChain = &toggles_descriptor;
+  descriptor.requiredFeatures = features;
+  descriptor.requiredFeatureCount = 1;
+  return wgpu::CreateInstance(&descriptor);
+}
+
+std::string_view backend_name(wgpu::BackendType type) {
+  switch (type) {
+    case wgpu::BackendType::Vulkan: return "Vulkan";
+    case wgpu::BackendType::Metal: return "Metal";
+    case wgpu::BackendType::D3D12: return "D3D12";
+    case wgpu::BackendType::D3D11: return "D3D11";
+    case wgpu::BackendType::OpenGL: return "OpenGL";
+    case wgpu::BackendType::OpenGLES: return "OpenGLES";
+    default: return "other";
+  }
+}
+
+std::string_view type_name(wgpu::AdapterType type) {
+  switch (type) {
+    case wgpu::AdapterType::DiscreteGPU: return "discrete";
+    case wgpu::AdapterType::IntegratedGPU: return "integrated";
+    case wgpu::AdapterType::CPU: return "software";
+    default: return "unknown";
+  }
+}
+
+bool has_subgroup_id(const wgpu::Instance& instance) {
+  wgpu::SupportedWGSLLanguageFeatures supported;
+  instance.GetWGSLLanguageFeatures(&supported);
+  return std::find(supported.features, supported.features + supported.featureCount,
+                   wgpu::WGSLLanguageFeatureName::SubgroupId) != supported.features + supported.featureCount;
+}
+
+Limits offered_limits(const wgpu::Adapter& adapter) {
+  wgpu::Limits limits;
+  adapter.GetLimits(&limits);
+  return {.buffer_bytes_max = limits.maxBufferSize,
+          .binding_bytes_max = limits.maxStorageBufferBindingSize,
+          .binding_alignment = limits.minStorageBufferOffsetAlignment,
+          .workgroups_per_dimension_max = limits.maxComputeWorkgroupsPerDimension,
+          .invocations_per_workgroup_max = limits.maxComputeInvocationsPerWorkgroup,
+          .workgroup_storage_bytes_max = limits.maxComputeWorkgroupStorageSize,
+          .storage_buffers_per_stage_max = limits.maxStorageBuffersPerShaderStage};
+}
+
+AdapterSummary summarise(const wgpu::Instance& instance, const wgpu::Adapter& adapter) {
+  wgpu::AdapterInfo info;
+  adapter.GetInfo(&info);
+  AdapterSummary summary{.name = text(info.device),
+                         .driver = text(info.description),
+                         .vendor = text(info.vendor),
+                         .backend = std::string(backend_name(info.backendType)),
+                         .type = std::string(type_name(info.adapterType)),
+                         .vendor_id = info.vendorID,
+                         .device_id = info.deviceID,
+                         .software = info.adapterType == wgpu::AdapterType::CPU,
+                         .subgroup_size_min = info.subgroupMinSize,
+                         .subgroup_size_max = info.subgroupMaxSize,
+                         .limits = offered_limits(adapter)};
+  const std::pair<wgpu::FeatureName, const char*> features[] = {
+      {wgpu::FeatureName::ShaderF16, "shader-f16"},
+      {wgpu::FeatureName::Subgroups, "subgroups"},
+      {wgpu::FeatureName::TimestampQuery, "timestamp-query"},
+      {wgpu::FeatureName::ChromiumExperimentalSubgroupMatrix, "chromium-experimental-subgroup-matrix"}};
+  for (const auto& [feature, feature_name] : features) {
+    if (adapter.HasFeature(feature)) summary.features.emplace_back(feature_name);
+  }
+  if (has_subgroup_id(instance)) summary.features.emplace_back("subgroup-id");
+  const auto has = [&](std::string_view wanted) {
+    return std::find(summary.features.begin(), summary.features.end(), wanted) != summary.features.end();
+  };
+  summary.tier = has("shader-f16") && has("subgroups") && has("subgroup-id") ? Tier::t1 : Tier::t0;
+  return summary;
+}
+
+/// Adds what `instance` offers under each power preference: WebGPU has no call that lists adapters.
+void add_adapters(const wgpu::Instance& instance, std::vector<FoundAdapter>& found) {
+  for (const auto power : {wgpu::PowerPreference::HighPerformance, wgpu::PowerPreference::LowPower}) {
+    wgpu::RequestAdapterOptions options;
+    options.powerPreference = power;
+    wgpu::Adapter adapter;
+    const auto store = [&adapter](wgpu::RequestAdapterStatus, wgpu::Adapter result, wgpu::StringView) {
+      adapter = std::move(result);
+    };
+    instance.WaitAny(instance.RequestAdapter(&options, wgpu::CallbackMode::WaitAnyOnly, store), UINT64_MAX);
+    if (!adapter) continue;
+    AdapterSummary summary = summarise(instance, adapter);
+    const bool known = std::any_of(found.begin(), found.end(), [&](const FoundAdapter& other) {
+      return other.summary.name == summary.name && other.summary.device_id == summary.device_id &&
+             other.summary.backend == summary.backend;
+    });
+    if (!known) found.push_back({instance, adapter, std::move(summary)});
+  }
+}
+
+/// Points the Vulkan loader at the software driver that set-up unpacked. False where there is none.
+bool use_software_driver() {
+  const auto icd = find_resource("mesa/lvp_icd.json");
+  if (!icd) return false;
+  // The driver wants a newer libdrm than the system's: having its own loaded first satisfies that.
+  dlopen((icd->parent_path() / "lib/libdrm.so.2").c_str(), RTLD_NOW | RTLD_GLOBAL);
+  setenv("VK_DRIVER_FILES", icd->c_str(), 1);
+  setenv("VK_ICD_FILENAMES", icd->c_str(), 1);
+  return true;
+}
+
+bool is_index(const std::string& selector) {
+  return !selector.empty() && std::all_of(selector.begin(), selector.end(), [](unsigned char c) { return std::isdigit(c); });
+}
+
+std::string lower(std::string value) {
+  for (char& c : value) c = char(std::tolower(static_cast<unsigned char>(c)));
+  return value;
+}
+
+}  // namespace
+
+std::vector<FoundAdapter> find_adapters() {
+  const QuietStderr quiet;
+  std::vector<FoundAdapter> found;
+  const wgpu::Instance instance = create_instance();
+  if (!instance) fail(ErrorCode::no_device, "[device] the WebGPU library could not be started");
+  add_adapters(instance, found);
+  const bool has_software =
+      std::any_of(found.begin(), found.end(), [](const FoundAdapter& adapter) { return adapter.summary.software; });
+  // A driver chosen by the user's environment stays the user's choice.
+  const bool user_chose = std::getenv("VK_DRIVER_FILES") != nullptr || std::getenv("VK_ICD_FILENAMES") != nullptr;
+  if (!has_software && (!user_chose || found.empty()) && use_software_driver()) add_adapters(create_instance(), found);
+  std::stable_sort(found.begin(), found.end(), [](const FoundAdapter& a, const FoundAdapter& b) {
+    return a.summary.software < b.summary.software;
+  });
+  return found;
+}
+
+FoundAdapter choose_adapter(const std::string& selector) {
+  std::vector<FoundAdapter> found = find_adapters();
+  std::vector<std::string> names;
+  for (size_t i = 0; i < found.size(); ++i) names.push_back(fmt::format("{}: {}", i, found[i].summary.name));
+  if (found.empty()) {
+    fail(ErrorCode::no_device,
+         "[device] no GPU and no software Vulkan driver found: install a GPU driver with Vulkan, or run `make setup` for "
+         "the software driver");
+  }
+  if (selector.empty()) return found.front();
+  if (is_index(selector)) {
+    size_t index = found.size();
+    std::from_chars(selector.data(), selector.data() + selector.size(), index);
+    if (index < found.size()) return found[index];
+  } else {
+    for (const FoundAdapter& adapter : found) {
+      const bool named = lower(adapter.summary.name).find(lower(selector)) != std::string::npos;
+      if (lower(selector) == "software" ? adapter.summary.software : named) return adapter;
+    }
+  }
+  fail(ErrorCode::no_device, "[device] no adapter matches '{}'; there are: {}", selector, fmt::join(names, ", "));
+}
+
+std::vector<AdapterSummary> list_adapters() {
+  std::vector<AdapterSummary> summaries;
+  for (FoundAdapter& adapter : find_adapters()) summaries.push_back(std::move(adapter.summary));
+  return summaries;
+}
+
+}  // namespace ravenwing::gpu

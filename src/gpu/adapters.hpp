@@ -1,0 +1,20 @@
+// Finding adapters: hardware first, then the software Vulkan driver.
+#pragma once
+
+#include "gpu/device.hpp"
+
+namespace ravenwing::gpu {
+
+struct FoundAdapter {
+  wgpu::Instance instance;
+  wgpu::Adapter adapter;
+  AdapterSummary summary;
+};
+
+/// Every adapter that WebGPU offers, each once, hardware before software.
+std::vector<FoundAdapter> find_adapters();
+
+/// The adapter a selector names (DeviceOptions). Throws Error{no_device} with the list of those there are.
+FoundAdapter choose_adapter(const std::string& selector);
+
+}  // namespace ravenwing::gpu

@@ -1,0 +1,193 @@
+// src/gpu/device.cpp: opening a device, buffers, reads and stored errors.
+#include "gpu/device.hpp"
+
+#include <algorithm>
+
+#include "base/bytes.hpp"
+#include "gpu/adapters.hpp"
+
+namespace ravenwing::gpu {
+
+std::string_view name(Tier tier) { return tier == Tier::t0 ? "T0" : "T1"; }
+
+/// What callbacks stored: they only note, foreground calls throw (check).
+struct Device::Errors {
+  std::mutex mutex;
+  std::string lost;      // not empty: the device is gone
+  std::string internal;  // first uncaptured error
+};
+
+namespace {
+
+std::string text(wgpu::StringView view) { return std::string(std::string_view(view)); }
+
+/// T0 is the default limits by definition; T1 asks for what the adapter has, so that few large buffers suffice.
+wgpu::Limits required_limits(const wgpu::Adapter& adapter, Tier tier) {
+  wgpu::Limits wanted;
+  if (tier == Tier::t0) return wanted;
+  wgpu::Limits offered;
+  adapter.GetLimits(&offered);
+  wanted.maxBufferSize = offered.maxBufferSize;
+  wanted.maxStorageBufferBindingSize = offered.maxStorageBufferBindingSize;
+  wanted.maxComputeInvocationsPerWorkgroup = offered.maxComputeInvocationsPerWorkgroup;
+  wanted.maxComputeWorkgroupSizeX = offered.maxComputeWorkgroupSizeX;
+  wanted.maxComputeWorkgroupStorageSize = offered.maxComputeWorkgroupStorageSize;
+  return wanted;
+}
+
+}  // namespace
+
+Buffer::~Buffer() {
+  if (handle_) {
+    handle_.Destroy();
+    *used_ -= size_;
+  }
+}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  std::swap(size_, other.size_);
+  std::swap(account_, other.account_);
+  std::swap(used_, other.used_);
+  return *this;
+}
+
+Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>()) {
+  FoundAdapter found = choose_adapter(options.selector);
+  instance_ = found.instance;
+  adapter_ = std::move(found.summary);
+  tier_ = adapter_.tier;
+  if (options.tier) {
+    if (*options.tier > adapter_.tier) {
+      fail(ErrorCode::bad_request, "[device] tier {} was asked for, but {} reaches {}", name(*options.tier), adapter_.name,
+           name(adapter_.tier));
+    }
+    tier_ = *options.tier;
+  }
+
+  const wgpu::Limits required = required_limits(found.adapter, tier_);
+  std::vector<wgpu::FeatureName> features;
+  if (tier_ >= Tier::t1) features = {wgpu::FeatureName::ShaderF16, wgpu::FeatureName::Subgroups};
+  // NVIDIA's Vulkan driver is held back from f16 by default.
+  const char* toggles[] = {"vulkan_enable_f16_on_nvidia"};
+  wgpu::DawnTogglesDescriptor toggles_descriptor;
+  toggles_descriptor.enabledToggles = toggles;
+  toggles_descriptor.enabledToggleCount = 1;
+  wgpu::DeviceDescriptor descriptor;
+  descriptor.nextInChain = &toggles_descriptor;
+  descriptor.requiredFeatures = features.data();
+  descriptor.requiredFeatureCount = features.size();
+  descriptor.requiredLimits = &required;
+  descriptor.SetDeviceLostCallback(wgpu::CallbackMode::AllowSpontaneous,
+                                   [errors = errors_](const wgpu::Device&, wgpu::DeviceLostReason reason, wgpu::StringView message) {
+                                     if (reason == wgpu::DeviceLostReason::Destroyed) return;
+                                     const std::lock_guard lock(errors->mutex);
+                                     errors->lost = "[device] the GPU was lost: " + text(message);
+                                   });
+  // A plain function, as the header wants; the errors travel as its user data and outlive the device (shared above).
+  descriptor.SetUncapturedErrorCallback(
+      [](const wgpu::Device&, wgpu::ErrorType, wgpu::StringView message, Errors* errors) {
+        const std::lock_guard lock(errors->mutex);
+        if (errors->internal.empty()) errors->internal = text(message);
+      },
+      errors_.get());
+
+  std::string failure;
+  const auto store = [&](wgpu::RequestDeviceStatus, wgpu::Device device, wgpu::StringView message) {
+    device_ = std::move(device);
+    failure = text(message);
+  };
+  instance_.WaitAny(found.adapter.RequestDevice(&descriptor, wgpu::CallbackMode::WaitAnyOnly, store), UINT64_MAX);
+  if (!device_) fail(ErrorCode::no_device, "[device] {} could not be opened: {}", adapter_.name, failure);
+  queue_ = device_.GetQueue();
+
+  wgpu::Limits limits;
+  device_.GetLimits(&limits);
+  limits_ = {.buffer_bytes_max = limits.maxBufferSize,
+             // Some drivers count bytes of a binding in an int32.
+             .binding_bytes_max = std::min<uint64_t>(limits.maxStorageBufferBindingSize, (uint64_t(1) << 31) - 4),
+             .binding_alignment = limits.minStorageBufferOffsetAlignment,
+             .workgroups_per_dimension_max = limits.maxComputeWorkgroupsPerDimension,
+             .invocations_per_workgroup_max = limits.maxComputeInvocationsPerWorkgroup,
+             .workgroup_storage_bytes_max = limits.maxComputeWorkgroupStorageSize,
+             .storage_buffers_per_stage_max = limits.maxStorageBuffersPerShaderStage};
+}
+
+Device::~Device() {
+  if (device_) device_.Destroy();
+  // Destruction delivers the callbacks that are still due; they use errors_.
+  instance_.ProcessEvents();
+}
+
+Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account account, const std::string& label) {
+  size = round_up(std::max<uint64_t>(size, 4), 4);
+  if (size > limits_.buffer_bytes_max) {
+    fail(ErrorCode::out_of_memory, "[device] {} needs a buffer of {} bytes, {} allows {}", label, size, adapter_.name,
+         limits_.buffer_bytes_max);
+  }
+  wgpu::BufferDescriptor descriptor;
+  descriptor.size = size;
+  descriptor.usage = usage;
+  descriptor.label = std::string_view(label);
+  device_.PushErrorScope(wgpu::ErrorFilter::OutOfMemory);
+  Buffer buffer;
+  buffer.handle_ = device_.CreateBuffer(&descriptor);
+  bool out_of_memory = false;
+  const auto store = [&](wgpu::PopErrorScopeStatus, wgpu::ErrorType type, wgpu::StringView) {
+    out_of_memory = type == wgpu::ErrorType::OutOfMemory;
+  };
+  wait(device_.PopErrorScope(wgpu::CallbackMode::WaitAnyOnly, store));
+  if (out_of_memory || !buffer.handle_) {
+    buffer.handle_ = nullptr;
+    fail(ErrorCode::out_of_memory, "[device] {} has no room for {} ({} bytes, after {} bytes of weights and {} of state)",
+         adapter_.name, label, size, bytes_used(Account::weights), bytes_used(Account::state));
+  }
+  buffer.size_ = size;
+  buffer.account_ = account;
+  buffer.used_ = &used_[size_t(account)];
+  *buffer.used_ += size;
+  return buffer;
+}
+
+Buffer Device::create_storage(uint64_t size, Account account, const std::string& label) {
+  return create_buffer(size, wgpu::BufferUsage::Storage | wgpu::BufferUsage::CopyDst | wgpu::BufferUsage::CopySrc, account,
+                       label);
+}
+
+void Device::write(const Buffer& buffer, uint64_t offset, std::span<const std::byte> bytes) {
+  RAVENWING_CHECK(offset + bytes.size() <= buffer.size());
+  queue_.WriteBuffer(buffer.handle(), offset, bytes.data(), bytes.size());
+}
+
+void Device::submit(const wgpu::CommandBuffer& commands) { queue_.Submit(1, &commands); }
+
+std::vector<std::byte> Device::read(const BufferView& view) {
+  const uint64_t size = round_up(view.size, 4);
+  Buffer staging = create_buffer(size, wgpu::BufferUsage::MapRead | wgpu::BufferUsage::CopyDst, Account::staging, "read");
+  const wgpu::CommandEncoder encoder = device_.CreateCommandEncoder();
+  encoder.CopyBufferToBuffer(view.buffer, view.offset, staging.handle(), 0, size);
+  submit(encoder.Finish());
+  wgpu::MapAsyncStatus status = wgpu::MapAsyncStatus::Error;
+  wait(staging.handle().MapAsync(wgpu::MapMode::Read, 0, size, wgpu::CallbackMode::WaitAnyOnly,
+                                 [&](wgpu::MapAsyncStatus result, wgpu::StringView) { status = result; }));
+  check();
+  RAVENWING_CHECK(status == wgpu::MapAsyncStatus::Success);
+  const auto* data = static_cast<const std::byte*>(staging.handle().GetConstMappedRange(0, size));
+  return {data, data + view.size};
+}
+
+void Device::wait(wgpu::Future future) { instance_.WaitAny(future, UINT64_MAX); }
+
+void Device::wait_idle() {
+  wait(queue_.OnSubmittedWorkDone(wgpu::CallbackMode::WaitAnyOnly, [](wgpu::QueueWorkDoneStatus, wgpu::StringView) {}));
+  check();
+}
+
+void Device::check() {
+  instance_.ProcessEvents();
+  const std::lock_guard lock(errors_->mutex);
+  if (!errors_->lost.empty()) throw Error(ErrorCode::device_lost, errors_->lost);
+  if (!errors_->internal.empty()) throw std::logic_error("[device] " + std::exchange(errors_->internal, {}));
+}
+
+}  // namespace ravenwing::gpu

@@ -1,0 +1,58 @@
+// Shaders: the library of WGSL files, linking their imports, and the cache of compiled pipelines.
+#pragma once
+
+#include <compare>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gpu/device.hpp"
+
+namespace ravenwing::gpu {
+
+enum class Access : uint8_t { read, read_write, uniform };
+
+/// All that tells one compiled pipeline from another: typed values only, so it is the cache's key as it stands.
+struct ShaderVariant {
+  std::string_view shader;                                               // file name without .wgsl
+  std::vector<std::pair<std::string_view, std::string_view>> modules{};  // role -> file: {"format", "format_q4_k"}
+  std::vector<std::pair<std::string_view, uint32_t>> constants{};        // replaces the default of `//@const NAME value`
+  std::vector<Access> bindings{};                                        // @group(0), in order
+  auto operator<=>(const ShaderVariant&) const = default;
+};
+
+/// Name and text of the WGSL files.
+using ShaderLibrary = std::map<std::string, std::string, std::less<>>;
+
+/// The WGSL of a variant. Line forms beside plain WGSL:
+///   //@import ROLE          the module that the variant gives for ROLE, else the file named ROLE; each once
+///   //@const NAME value     const NAME: u32 = <the variant's value, else this one>
+/// `enable` and `requires` lines are hoisted. Throws std::logic_error for an unknown module or constant, an import
+/// cycle, or a function that two modules define.
+std::string link_wgsl(const ShaderLibrary& library, const ShaderVariant& variant);
+
+struct Pipeline {
+  wgpu::ComputePipeline handle;
+  wgpu::BindGroupLayout layout;
+};
+
+/// Compiles each variant once. A shader that does not compile is a bug: std::logic_error with the compiler's message.
+class PipelineCache {
+ public:
+  PipelineCache(Device& device, ShaderLibrary library) : device_(device), library_(std::move(library)) {}
+  const Pipeline& get(const ShaderVariant& variant);
+  size_t size() const { return pipelines_.size(); }
+  Device& device() const { return device_; }
+
+ private:
+  Pipeline compile(const ShaderVariant& variant) const;
+
+  Device& device_;
+  ShaderLibrary library_;
+  std::map<ShaderVariant, Pipeline> pipelines_;
+};
+
+}  // namespace ravenwing::gpu
