@@ -4,7 +4,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Here a test that finds nothing to run on has failed; by hand it says so and is skipped.
-export RAVENWING_REQUIRE_GPU=1
+export RAVENWING_REQUIRE_GPU=1 RAVENWING_REQUIRE_RELEASE=1
 [ ! -d ../shared ] || export RAVENWING_REQUIRE_SHARED=1 RAVENWING_TEST_DATA="$PWD/build/test-data"
 
 n_passed=0

@@ -61,15 +61,15 @@ fetch_deb mesa-vulkan-drivers "$mesa_version" "$([ "$architecture" != amd64 ] ||
 mesa_deb=$deb
 fetch_deb libdrm2 "$libdrm_version" "$([ "$architecture" != amd64 ] || echo "$libdrm_sha256_amd64")"
 
-dpkg -x "$mesa_deb" "$work/root"
-dpkg -x "$deb" "$work/root"
-libraries=$(echo "$work"/root/usr/lib/*-linux-gnu*)
+dpkg -x "$mesa_deb" "$work/unpacked"
+dpkg -x "$deb" "$work/unpacked"
+libraries=$(echo "$work"/unpacked/usr/lib/*-linux-gnu*)
 mkdir -p "$work/mesa/lib"
 cp -L "$libraries/libvulkan_lvp.so" "$libraries/libdrm.so.2" "$work/mesa/lib/"
 cp "$work/root/usr/share/doc/mesa-vulkan-drivers/copyright" "$work/mesa/LICENSE"
 # A path relative to the description itself, so that the folder may be moved.
 sed 's#"library_path": *"[^"]*"#"library_path": "./lib/libvulkan_lvp.so"#' \
-  "$work"/root/usr/share/vulkan/icd.d/lvp_icd.*json > "$work/mesa/lvp_icd.json"
+  "$work"/unpacked/usr/share/vulkan/icd.d/lvp_icd.*json > "$work/mesa/lvp_icd.json"
 printf '%s\n' "$version" "${mesa_deb##*/}" "${deb##*/}" > "$work/mesa/VERSION"
 rm -rf "$target"
 mv "$work/mesa" "$target"
