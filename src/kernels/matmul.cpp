@@ -1,0 +1,143 @@
+// src/kernels/matmul.cpp: grouping, windows of weights, choice of kernel.
+#include "kernels/matmul.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bytes.hpp"
+
+namespace ravenwing::kernels {
+namespace {
+
+constexpr uint32_t kSegmentsMax = 8;
+constexpr uint32_t kVecRows = 4;    // ROWS of matmul_vec.wgsl
+constexpr uint32_t kMatRows = 64;   // TILE_ROWS of matmul_mat.wgsl
+constexpr uint32_t kMatColumns = 32;
+constexpr uint32_t kVecWorkgroup = 64;
+/// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
+constexpr uint32_t kExactColumns = 4;
+
+/// Segment of matmul_segments.wgsl.
+struct SegmentWords {
+  uint32_t group_begin, n_rows, n_in, row_words;
+  uint32_t weight_offset, input_offset, input_stride, activation;
+  uint32_t output_offset, output_stride, unused_a, unused_b;
+};
+static_assert(sizeof(SegmentWords) == 48);
+
+struct Immediates {
+  uint32_t n_segments, n_groups;
+};
+
+/// Rows of one segment that fit a window of weights.
+struct Piece {
+  MatMulSegment segment;
+  uint64_t begin = 0, end = 0;  // bytes in the weights' buffer
+};
+
+/// Splits a segment so that each piece, its start rounded down to what a binding may begin at, fits the limit.
+std::vector<Piece> split(const MatMulSegment& segment, uint64_t limit, uint32_t alignment) {
+  const uint64_t bytes_per_row = row_bytes(segment.weights.format, segment.weights.n_in);
+  const uint64_t rows_max = limit > alignment ? (limit - alignment) / bytes_per_row : 0;
+  if (rows_max == 0) {
+    fail(ErrorCode::unsupported, "[matmul] a row of {} bytes is larger than the device's binding limit of {} bytes",
+         bytes_per_row, limit);
+  }
+  std::vector<Piece> pieces;
+  for (uint32_t row = 0; row < segment.weights.n_rows; row += uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row))) {
+    Piece piece{segment};
+    piece.segment.weights.n_rows = uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row));
+    piece.segment.output_offset += row;
+    piece.begin = segment.weights.rows.offset + row * bytes_per_row;
+    piece.end = piece.begin + piece.segment.weights.n_rows * bytes_per_row;
+    pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+struct Window {
+  std::vector<Piece> pieces;
+  uint64_t begin = 0, end = 0;
+};
+
+/// Packs pieces of one format and buffer, in order, into windows that a binding can hold.
+std::vector<Window> windows(const std::vector<Piece>& pieces, uint64_t limit, uint32_t alignment) {
+  std::vector<Window> result;
+  for (const Piece& piece : pieces) {
+    bool joined = false;
+    if (!result.empty()) {
+      Window& last = result.back();
+      const MatrixView& weights = last.pieces.front().segment.weights;
+      const uint64_t begin = std::min(last.begin, piece.begin / alignment * alignment);
+      const uint64_t end = std::max(last.end, piece.end);
+      joined = last.pieces.size() < kSegmentsMax && weights.format == piece.segment.weights.format &&
+               weights.rows.buffer.Get() == piece.segment.weights.rows.buffer.Get() && end - begin <= limit;
+      if (joined) {
+        last.pieces.push_back(piece);
+        last.begin = begin;
+        last.end = end;
+      }
+    }
+    if (!joined) result.push_back({{piece}, piece.begin / alignment * alignment, piece.end});
+  }
+  return result;
+}
+
+struct Shape {
+  bool mat = false;
+  uint32_t rows = kVecRows;  // per workgroup
+  uint32_t columns = 1;
+};
+
+Shape choose_shape(MatMulMode mode, uint32_t n_columns) {
+  if (mode == MatMulMode::exact) return {false, kVecRows, kExactColumns};
+  if (n_columns >= kMatMulMatColumnsMin) return {true, kMatRows, kMatColumns};
+  if (n_columns <= 2) return {false, kVecRows, std::max(n_columns, 1u)};
+  return {false, kVecRows, n_columns <= 4 ? 4u : 8u};
+}
+
+void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
+  const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
+  const Shape shape = choose_shape(product.mode, n_columns);
+  SegmentWords words[kSegmentsMax] = {};
+  uint32_t n_groups = 0;
+  for (size_t i = 0; i < window.pieces.size(); ++i) {
+    const MatMulSegment& segment = window.pieces[i].segment;
+    words[i] = {n_groups, segment.weights.n_rows, segment.weights.n_in, segment.weights.row_words(),
+                narrow<uint32_t>((window.pieces[i].begin - window.begin) / 4), segment.input_offset,
+                act_stride(segment.weights.n_in), uint32_t(segment.activation), segment.output_offset, segment.output_stride, 0, 0};
+    n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
+  }
+  const MatrixView& weights = window.pieces.front().segment.weights;
+  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : context.reducing_variant("matmul_vec", kVecWorkgroup);
+  variant.modules.emplace_back("format", format_module(weights.format));
+  variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
+  if (!shape.mat) variant.constants.emplace_back("COLUMNS", shape.columns);
+  variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);
+  variant.constants.emplace_back("ACCUMULATE", product.accumulate);
+  variant.constants.emplace_back("SQUARE_INPUT", product.square_input);
+  gpu::BufferView weights_view = weights.rows;
+  weights_view.offset = window.begin;
+  weights_view.size = window.end - window.begin;
+  context.recorder.dispatch(fmt::format("{} {}", product.label, format::info(weights.format).name), variant,
+                            {gpu::read(context.buffers.step), gpu::uniform(uniforms.store(std::as_bytes(std::span(words)))),
+                             gpu::read(weights_view), gpu::read(product.input), gpu::read_write(product.output)},
+                            Immediates{uint32_t(window.pieces.size()), n_groups},
+                            gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))));
+}
+
+}  // namespace
+
+void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product) {
+  const gpu::Limits& limits = context.recorder.device().limits();
+  const uint64_t limit = std::min(product.binding_bytes_max ? product.binding_bytes_max : limits.binding_bytes_max, limits.binding_bytes_max);
+  std::vector<Piece> pieces;
+  for (const MatMulSegment& segment : product.segments) {
+    for (Piece& piece : split(segment, limit, limits.binding_alignment)) pieces.push_back(std::move(piece));
+  }
+  // One dispatch reads one format: pieces of a format stand together, otherwise in the order given.
+  std::stable_sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.segment.weights.format < b.segment.weights.format; });
+  for (const Window& window : windows(pieces, limit, limits.binding_alignment)) dispatch_window(context, uniforms, product, window);
+}
+
+}  // namespace ravenwing::kernels

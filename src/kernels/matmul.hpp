@@ -1,0 +1,46 @@
+// Matrix products: several matrices of one format, each times its own input, in one dispatch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "gpu/uniforms.hpp"
+#include "kernels/step.hpp"
+#include "kernels/weight_layout.hpp"
+
+namespace ravenwing::kernels {
+
+enum class Activation : uint32_t { none = 0, tanh = 1, sigmoid = 2, relu = 3 };
+
+/// One matrix of a group: output[column] = activation(W input[column]), offsets in elements of their buffers.
+struct MatMulSegment {
+  MatrixView weights;
+  uint32_t input_offset = 0;   // of column 0; columns are act_stride(n_in) apart
+  uint32_t output_offset = 0;  // of column 0
+  uint32_t output_stride = 0;  // from one column to the next
+  Activation activation = Activation::none;
+};
+
+/// Which kernel computes a product. `exact` sums every output in one order whatever the number of columns.
+enum class MatMulMode : uint8_t { fast, exact };
+
+struct MatMul {
+  std::string label;
+  std::vector<MatMulSegment> segments;  // of any formats: one dispatch for each
+  gpu::BufferView input;                // Act
+  gpu::BufferView output;               // Act, or f32
+  bool output_f32 = false;
+  bool accumulate = false;    // output += ...
+  bool square_input = false;  // the input is squared as it is read
+  bool over_outputs = false;  // columns are the step's output rows rather than its tokens
+  MatMulMode mode = MatMulMode::fast;
+  /// Bytes of weights that one dispatch may bind; a group that is larger is split by rows.
+  uint64_t binding_bytes_max = 0;
+};
+
+/// Fast mode takes matmul_mat from this many columns on.
+inline constexpr uint32_t kMatMulMatColumnsMin = 16;
+
+void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product);
+
+}  // namespace ravenwing::kernels

@@ -1,0 +1,19 @@
+// src/kernels/token_shift.cpp
+#include "kernels/token_shift.hpp"
+
+namespace ravenwing::kernels {
+
+void token_shift(const Context& context, const TokenShift& op) {
+  struct Immediates {
+    uint32_t n_embd, stride;
+    float epsilon;
+  };
+  gpu::ShaderVariant variant = context.reducing_variant("token_shift", 128);
+  variant.constants.emplace_back("N_MIX", op.n_mix);
+  context.recorder.dispatch(op.label, variant,
+                            {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.x),
+                             gpu::read(op.vectors), gpu::read_write(op.shift_state), gpu::read_write(op.mixed)},
+                            Immediates{op.n_embd, act_stride(op.n_embd), op.epsilon}, gpu::Grid{context.n_tokens});
+}
+
+}  // namespace ravenwing::kernels

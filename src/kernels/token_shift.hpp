@@ -1,0 +1,22 @@
+// Layer norm followed by token shift: the inputs of a time mix (six) or a channel mix (one).
+#pragma once
+
+#include "kernels/step.hpp"
+
+namespace ravenwing::kernels {
+
+struct TokenShift {
+  std::string label;
+  uint32_t n_embd = 0;
+  uint32_t n_mix = 0;  // 6 or 1
+  float epsilon = 0;
+  gpu::BufferView x;            // [token, n_embd] f32
+  gpu::BufferView vectors;      // [2 + n_mix, n_embd] f32: layer norm's weight and bias, then the coefficients
+  gpu::BufferView shift_state;  // [slot, n_embd] f32, updated in place
+  gpu::BufferView mixed;        // [n_mix, tokens_max, act_stride(n_embd)] Act
+};
+
+/// mixed_m = xx + (previous xx - xx) * x_m, xx = layer_norm(x). Source: RWKV-LM, rwkv_v7_numpy.py.
+void token_shift(const Context& context, const TokenShift& op);
+
+}  // namespace ravenwing::kernels

@@ -1,0 +1,38 @@
+// How a row of weights lies in GPU memory. Rows are the unit: each starts on 16 bytes and stands alone, so that a matrix can
+// be split by rows anywhere.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "format/weight_format.hpp"
+#include "gpu/device.hpp"
+
+namespace ravenwing::kernels {
+
+using format::WeightFormat;
+
+/// Bytes of a row of n_in weights:
+///   f32, f16, bf16  padded with zeros to a multiple of 8 weights
+///   q4_k            the file's blocks of 144 bytes
+///   q8_0, q6_k      planes, since their blocks (34, 210 bytes) are no whole words: q8_0 quants, scales; q6_k low nibbles,
+///                   high pairs, scales, d; each plane over all blocks of the row
+/// and padded to 16 bytes. format_*.wgsl read this.
+uint32_t row_bytes(WeightFormat format, uint32_t n_in);
+
+/// Turns one row of the file (whole blocks, any alignment) into that layout; writes row_bytes() bytes.
+void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::byte* to);
+
+/// The WGSL module that reads rows of a format.
+std::string_view format_module(WeightFormat format);
+
+/// A matrix in GPU memory, W [n_rows, n_in]; `rows` starts at its first row and is aligned to 16 bytes.
+struct MatrixView {
+  WeightFormat format = WeightFormat::f32;
+  uint32_t n_rows = 0, n_in = 0;
+  gpu::BufferView rows;
+
+  uint32_t row_words() const { return row_bytes(format, n_in) / 4; }
+};
+
+}  // namespace ravenwing::kernels

@@ -1,0 +1,77 @@
+// A grouped matrix product: up to eight matrices of one format ("segments") times their inputs, in one dispatch. Segments
+// share the bindings and differ in offsets; a workgroup finds its segment by its index. Host side: kernels/matmul.hpp.
+struct Segment {
+  group_begin: u32,    // first workgroup (of the x, y grid) of this segment
+  n_rows: u32,
+  n_in: u32,
+  row_words: u32,      // words from one row of weights to the next
+  weight_offset: u32,  // words
+  input_offset: u32,   // elements
+  input_stride: u32,   // elements from one token to the next, a multiple of 8
+  activation: u32,
+  output_offset: u32,  // elements
+  output_stride: u32,
+  unused_a: u32,
+  unused_b: u32,
+}
+
+struct Immediates {
+  n_segments: u32,
+  n_groups: u32,
+}
+
+const SEGMENTS_MAX = 8u;
+@group(0) @binding(1) var<uniform> segments: array<Segment, SEGMENTS_MAX>;
+@group(0) @binding(2) var<storage, read> weights: array<u32>;
+@group(0) @binding(3) var<storage, read> input: array<Act4>;
+@group(0) @binding(4) var<storage, read_write> output: array<Out>;
+var<immediate> immediates: Immediates;
+
+// 1: the columns are the step's outputs rather than its tokens.
+//@const OVER_OUTPUTS 0
+// 1: results are added to what `output` holds (the residual stream).
+//@const ACCUMULATE 0
+// 1: inputs are squared as they are read (relu^2 of the channel mix, whose square would leave f16 above 256).
+//@const SQUARE_INPUT 0
+
+fn segment_of(group: u32) -> u32 {
+  var s = 0u;
+  while (s + 1u < immediates.n_segments && group >= segments[s + 1u].group_begin) {
+    s++;
+  }
+  return s;
+}
+
+fn column_count() -> u32 {
+  if (OVER_OUTPUTS == 1u) {
+    return step_n_outputs();
+  }
+  return step_n_tokens();
+}
+
+fn input4(at: u32) -> vec4<f32> {
+  let value = vec4<f32>(input[at]);
+  if (SQUARE_INPUT == 1u) {
+    return value * value;
+  }
+  return value;
+}
+
+fn activate(value: f32, activation: u32) -> f32 {
+  switch activation {
+    case 1u: { return tanh(clamp(value, -20.0, 20.0)); }
+    case 2u: { return 1.0 / (1.0 + exp(-value)); }
+    case 3u: { return max(value, 0.0); }
+    default: { return value; }
+  }
+}
+
+fn store_output(s: u32, row: u32, column: u32, sum: f32) {
+  let at = segments[s].output_offset + column * segments[s].output_stride + row;
+  let value = activate(sum, segments[s].activation);
+  if (ACCUMULATE == 1u) {
+    output[at] = Out(f32(output[at]) + value);
+  } else {
+    output[at] = Out(value);
+  }
+}

@@ -1,0 +1,3 @@
+// Results of a matrix product as activations.
+//@import act
+alias Out = Act;
