@@ -1,0 +1,216 @@
+// src/model/rwkv7_forward.cpp: one step of RWKV-7, dispatch by dispatch. The mathematics: docs/model.md.
+#include "model/rwkv7_forward.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/bytes.hpp"
+#include "kernels/embed.hpp"
+#include "kernels/layer_norm.hpp"
+#include "kernels/sample.hpp"
+#include "kernels/shaders.hpp"
+#include "kernels/time_mix.hpp"
+#include "kernels/token_shift.hpp"
+
+namespace ravenwing::rwkv7 {
+namespace {
+
+using kernels::Activation;
+using kernels::act_stride;
+
+/// Rows of `mixed`: the time mix's token shift gives them in the order of the file's x_r x_w x_k x_v x_a x_g.
+enum Mix : uint32_t { kMixR, kMixW, kMixK, kMixV, kMixA, kMixG, kMixCount };
+
+/// Adds a product of `matrix` to a group: one segment for each of its parts.
+void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& matrix, uint32_t input_offset, uint32_t output_offset,
+                  uint32_t output_stride, Activation activation = Activation::none) {
+  for (const kernels::MatrixView& part : matrix.parts) {
+    segments.push_back({part, input_offset, output_offset, output_stride, activation});
+    output_offset += part.n_rows;
+  }
+}
+
+uint32_t outputs_that_fit(const gpu::Device& device, const Config& config, uint32_t tokens_max) {
+  const uint64_t fit = device.limits().binding_bytes_max / (uint64_t(config.n_vocab) * 4);
+  if (fit == 0) fail(ErrorCode::unsupported, "[model] the logits of {} tokens exceed the device's binding limit", config.n_vocab);
+  return uint32_t(std::min<uint64_t>(fit, tokens_max));
+}
+
+}  // namespace
+
+Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options, const Progress& progress)
+    : device_(device),
+      config_(source.config),
+      options_(options),
+      outputs_max_(outputs_that_fit(device, source.config, options.tokens_max)),
+      pipelines_(device, kernels::shader_library()),
+      uniforms_(device),
+      weights_(upload_weights(device, file, source, options.arena_bytes_max, progress)),
+      states_(device, source.config, options.n_slots),
+      scratch_(make_scratch(device, source.config, options, outputs_max_)) {
+  device_.wait_idle();
+}
+
+Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options, uint32_t outputs_max) {
+  const uint64_t act_bytes = device.tier() == gpu::Tier::t0 ? 4 : 2;
+  const uint64_t plane_bytes = uint64_t(options.tokens_max) * act_stride(config.n_embd) * act_bytes;
+  const uint64_t low_ranks = act_stride(config.rank_w) + act_stride(config.rank_a) + act_stride(config.rank_v) + act_stride(config.rank_g);
+  const auto make = [&](uint64_t bytes, const char* label) {
+    if (bytes > device.limits().binding_bytes_max) {
+      fail(ErrorCode::unsupported, "[model] {} of a step of {} tokens takes {} bytes, the device binds at most {}: lower the chunk size", label,
+           options.tokens_max, bytes, device.limits().binding_bytes_max);
+    }
+    return device.create_storage(bytes, gpu::Account::scratch, label);
+  };
+  Scratch scratch;
+  scratch.step = make(kernels::StepInput::bytes(options.tokens_max), "step");
+  scratch.x = make(uint64_t(options.tokens_max) * config.n_embd * 4, "x");
+  scratch.mixed = make(kMixCount * plane_bytes, "mixed");
+  scratch.r_k_v = make(3 * plane_bytes, "r_k_v");
+  scratch.low = make(uint64_t(options.tokens_max) * low_ranks * act_bytes, "low");
+  scratch.up = make(4 * plane_bytes, "up");
+  scratch.v_first = make(plane_bytes, "v_first");
+  scratch.gated = make(plane_bytes, "gated");
+  scratch.hidden = make(uint64_t(options.tokens_max) * act_stride(config.n_ffn) * act_bytes, "hidden");
+  scratch.normed = make(uint64_t(outputs_max) * act_stride(config.n_embd) * act_bytes, "normed");
+  scratch.logits = make(uint64_t(outputs_max) * config.n_vocab * 4, "logits");
+  scratch.sampled = make(uint64_t(outputs_max) * 8, "sampled");
+  return scratch;
+}
+
+Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
+  const auto up = [](uint32_t n, uint32_t n_max) { return n == 0 ? 0 : std::min(std::bit_ceil(n), n_max); };
+  return {up(std::max(input.n_tokens(), 1u), options_.tokens_max), up(std::max(input.n_chunks(), 1u), options_.tokens_max),
+          up(input.n_outputs(), outputs_max_)};
+}
+
+const gpu::Plan& Model::plan(const Bucket& bucket) {
+  const auto found = plans_.find(bucket);
+  if (found != plans_.end()) return found->second;
+  gpu::Plan plan;
+  gpu::Recorder recorder(pipelines_, plan);
+  record({recorder, {scratch_.step, states_.control(), options_.tokens_max}, bucket.n_tokens, bucket.n_chunks, bucket.n_outputs});
+  device_.check();
+  return plans_.emplace(bucket, std::move(plan)).first->second;
+}
+
+void Model::record(const kernels::Context& context) {
+  for (uint32_t row = 0; const kernels::MatrixView& part : weights_.emb.parts) {
+    kernels::embed(context, part, row, config_.n_vocab, config_.layer_norm_epsilon, weights_.ln0, scratch_.x, options_.binding_bytes_max);
+    row += part.n_rows;
+  }
+  for (uint32_t layer = 0; layer < config_.n_layer; ++layer) {
+    time_mix(context, layer);
+    channel_mix(context, layer);
+  }
+  if (context.n_outputs > 0) head(context);
+}
+
+kernels::MatMul Model::product(std::string label, const gpu::Buffer& input, const gpu::Buffer& output) const {
+  kernels::MatMul result;
+  result.label = std::move(label);
+  result.input = input;
+  result.output = output;
+  result.mode = options_.mode;
+  result.binding_bytes_max = options_.binding_bytes_max;
+  return result;
+}
+
+void Model::time_mix(const kernels::Context& context, uint32_t layer) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const std::string name = fmt::format("L{:02}.time_mix", layer);
+  const uint32_t stride = act_stride(config_.n_embd);
+  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, kMixCount, config_.layer_norm_epsilon, scratch_.x, weights.time_shift,
+                                 states_.time_shift(layer), scratch_.mixed});
+
+  kernels::MatMul r_k_v = product(name + ".r_k_v", scratch_.mixed, scratch_.r_k_v);
+  add_segments(r_k_v.segments, weights.receptance, kMixR * plane(), 0, stride);
+  add_segments(r_k_v.segments, weights.key, kMixK * plane(), plane(), stride);
+  add_segments(r_k_v.segments, weights.value, kMixV * plane(), 2 * plane(), stride);
+  kernels::matmul(context, uniforms_, r_k_v);
+
+  // Low-rank pairs, in the order of `up`: decay, in-context learning rate, value residual, gate.
+  struct Pair {
+    const LowRank& weights;
+    Mix mix;
+    Activation activation;
+  };
+  const Pair pairs[] = {{weights.w, kMixW, Activation::tanh}, {weights.a, kMixA, Activation::none}, {weights.v, kMixV, Activation::none}, {weights.g, kMixG, Activation::sigmoid}};
+  kernels::MatMul down = product(name + ".low_rank_down", scratch_.mixed, scratch_.low);
+  kernels::MatMul up = product(name + ".low_rank_up", scratch_.low, scratch_.up);
+  uint32_t low_offset = 0;
+  for (uint32_t i = 0; const Pair& pair : pairs) {
+    const uint32_t low_stride = act_stride(pair.weights.down.n_out);
+    add_segments(down.segments, pair.weights.down, pair.mix * plane(), low_offset, low_stride, pair.activation);
+    add_segments(up.segments, pair.weights.up, low_offset, i * plane(), stride);
+    low_offset += options_.tokens_max * low_stride;
+    ++i;
+  }
+  kernels::matmul(context, uniforms_, down);
+  kernels::matmul(context, uniforms_, up);
+
+  kernels::time_mix(context, {name, config_.n_embd, config_.head_size, layer == 0, kGroupNormEpsilon, scratch_.r_k_v, scratch_.up, scratch_.v_first,
+                              weights.time_mix, states_.wkv(layer), scratch_.gated});
+
+  kernels::MatMul output = product(name + ".output", scratch_.gated, scratch_.x);
+  output.output_f32 = output.accumulate = true;
+  add_segments(output.segments, weights.output, 0, 0, config_.n_embd);
+  kernels::matmul(context, uniforms_, output);
+}
+
+void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const std::string name = fmt::format("L{:02}.channel_mix", layer);
+  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, 1, config_.layer_norm_epsilon, scratch_.x, weights.channel_shift,
+                                 states_.channel_shift(layer), scratch_.mixed});
+
+  kernels::MatMul key = product(name + ".key", scratch_.mixed, scratch_.hidden);
+  add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::relu);
+  kernels::matmul(context, uniforms_, key);
+
+  kernels::MatMul value = product(name + ".value", scratch_.hidden, scratch_.x);
+  value.output_f32 = value.accumulate = value.square_input = true;
+  add_segments(value.segments, weights.ffn_value, 0, 0, config_.n_embd);
+  kernels::matmul(context, uniforms_, value);
+}
+
+void Model::head(const kernels::Context& context) {
+  kernels::layer_norm(context, "ln_out", config_.n_embd, config_.layer_norm_epsilon, scratch_.x, weights_.ln_out, scratch_.normed);
+  kernels::MatMul head = product("head", scratch_.normed, scratch_.logits);
+  head.output_f32 = head.over_outputs = true;
+  add_segments(head.segments, weights_.head, 0, 0, config_.n_vocab);
+  kernels::matmul(context, uniforms_, head);
+  kernels::sample(context, config_.n_vocab, scratch_.logits, scratch_.sampled);
+}
+
+void Model::submit(const kernels::StepInput& input) {
+  RAVENWING_CHECK(input.n_outputs() <= outputs_max_);
+  const gpu::Plan& steps = plan(bucket_of(input));
+  device_.write(scratch_.step, 0, input.as_bytes());
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+  steps.encode(pass);
+  pass.End();
+  device_.submit(encoder.Finish());
+  last_n_outputs_ = input.n_outputs();
+}
+
+std::vector<float> Model::read_logits() {
+  std::vector<float> logits(size_t(last_n_outputs_) * config_.n_vocab);
+  if (logits.empty()) return logits;
+  const auto bytes = device_.read({scratch_.logits, 0, logits.size() * 4});
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+  return logits;
+}
+
+std::vector<Sampled> Model::read_sampled() {
+  std::vector<Sampled> sampled(last_n_outputs_);
+  if (sampled.empty()) return sampled;
+  static_assert(sizeof(Sampled) == 8);
+  const auto bytes = device_.read({scratch_.sampled, 0, sampled.size() * sizeof(Sampled)});
+  std::memcpy(sampled.data(), bytes.data(), bytes.size());
+  return sampled;
+}
+
+}  // namespace ravenwing::rwkv7

@@ -1,0 +1,79 @@
+// The forward pass of RWKV-7 on the GPU: prefill, decode and any mixture of sequences are the same step.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "gpu/uniforms.hpp"
+#include "kernels/matmul.hpp"
+#include "model/rwkv7_state.hpp"
+#include "model/rwkv7_weights.hpp"
+
+namespace ravenwing::rwkv7 {
+
+struct ModelOptions {
+  uint32_t n_slots = 4;
+  uint32_t tokens_max = 512;  // of one step
+  kernels::MatMulMode mode = kernels::MatMulMode::fast;
+  uint64_t binding_bytes_max = 0;  // of weights in one dispatch; 0: the device's limit. Tests lower it.
+  uint64_t arena_bytes_max = 0;    // of one buffer of weights; likewise
+};
+
+/// What sampling gave for an output row.
+struct Sampled {
+  uint32_t id = kernels::kNoToken;
+  kernels::Frozen frozen = kernels::Frozen::no;
+};
+
+class Model {
+ public:
+  Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options, const Progress& progress = {});
+
+  const Config& config() const { return config_; }
+  StateArenas& states() { return states_; }
+  uint32_t tokens_max() const { return options_.tokens_max; }
+  /// Rows of logits that one step can give: what a binding holds.
+  uint32_t outputs_max() const { return outputs_max_; }
+
+  /// Queues a step: advances the states of its chunks, computes logits of its outputs and samples where they ask for it.
+  /// At most tokens_max() tokens and chunks and outputs_max() outputs; a slot appears in one chunk at most.
+  void submit(const kernels::StepInput& input);
+  /// Logits of the last step's outputs, [n_outputs, n_vocab]. Waits.
+  std::vector<float> read_logits();
+  /// What the last step sampled, one per output. Waits.
+  std::vector<Sampled> read_sampled();
+
+ private:
+  /// A plan serves every step that is at most this large.
+  struct Bucket {
+    uint32_t n_tokens, n_chunks, n_outputs;
+    auto operator<=>(const Bucket&) const = default;
+  };
+  struct Scratch {
+    gpu::Buffer step, x, mixed, r_k_v, low, up, v_first, gated, hidden, normed, logits, sampled;
+  };
+  static Scratch make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options, uint32_t outputs_max);
+  Bucket bucket_of(const kernels::StepInput& input) const;
+  const gpu::Plan& plan(const Bucket& bucket);
+
+  void record(const kernels::Context& context);
+  void time_mix(const kernels::Context& context, uint32_t layer);
+  void channel_mix(const kernels::Context& context, uint32_t layer);
+  void head(const kernels::Context& context);
+  kernels::MatMul product(std::string label, const gpu::Buffer& input, const gpu::Buffer& output) const;
+  uint32_t plane() const { return options_.tokens_max * kernels::act_stride(config_.n_embd); }
+
+  gpu::Device& device_;
+  Config config_;
+  ModelOptions options_;
+  uint32_t outputs_max_;
+  gpu::PipelineCache pipelines_;
+  gpu::UniformArena uniforms_;
+  Weights weights_;
+  StateArenas states_;
+  Scratch scratch_;
+  std::map<Bucket, gpu::Plan> plans_;
+  uint32_t last_n_outputs_ = 0;
+};
+
+}  // namespace ravenwing::rwkv7
