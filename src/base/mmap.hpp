@@ -25,6 +25,9 @@ class MappedFile {
   /// The length of the file on disk now; less than size() means that reading the tail would raise SIGBUS.
   uint64_t size_on_disk() const;
 
+  /// False once the file was cut, grown or rewritten in place since it was opened (its length or time of change).
+  bool unchanged() const;
+
   /// Copies [offset, offset + n) to `to`. Returns false, without a signal, if the file has become too short: it is
   /// read through the descriptor, not through the mapping.
   bool read(uint64_t offset, void* to, uint64_t n) const;
@@ -33,6 +36,7 @@ class MappedFile {
   int descriptor_ = -1;
   const std::byte* data_ = nullptr;
   uint64_t size_ = 0;
+  int64_t modified_ns_ = 0;
 };
 
 }  // namespace ravenwing

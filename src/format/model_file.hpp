@@ -54,7 +54,7 @@ class ModelFile {
   const std::string* meta_string(std::string_view key) const;
   const std::vector<std::string>* meta_strings(std::string_view key) const;
 
-  /// True while the file on disk is as long as it was when it was opened; asked around long reads of `data`.
+  /// True while the file on disk is the one that was opened, of the same length; asked around long reads of `data`.
   bool unchanged() const;
 
   const MappedFile& mapping() const { return mapping_; }

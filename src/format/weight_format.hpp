@@ -26,7 +26,7 @@ const WeightFormatInfo& info(WeightFormat format);
 /// The format of a ggml type number, or nothing where the engine has none.
 std::optional<WeightFormat> from_ggml_type(uint32_t ggml_type);
 
-/// ggml's name of a type number, known to the engine or not ("IQ2_XXS"); "type N" for numbers ggml does not have.
+/// ggml's name of a type number, known to the engine or not ("IQ2_XXS"); "unknown" for numbers ggml does not have.
 std::string_view ggml_type_name(uint32_t ggml_type);
 
 /// Decodes whole blocks to float, bit for bit as ggml's to_float does. out.size() must be a multiple of block_weights
