@@ -83,7 +83,8 @@ class Reader {
   std::string read_name(uint64_t length_max) {
     const std::string_view name = read_string(length_max);
     if (name.empty()) refuse("the name is empty");
-    if (!is_utf8(name) || name.find('\0') != name.npos) refuse("the name {} has a NUL or is not UTF-8", ravenwing::quoted(name));
+    if (!is_utf8(name) || name.find('\0') != name.npos)
+      refuse("the name {} has a NUL or is not UTF-8", ravenwing::quoted(name));
     return std::string(name);
   }
 
@@ -108,15 +109,24 @@ ValueType read_value_type(Reader& reader) {
 
 int64_t read_integer(Reader& reader, ValueType type) {
   switch (type) {
-    case ValueType::u8: return reader.read<uint8_t>();
-    case ValueType::i8: return reader.read<int8_t>();
-    case ValueType::u16: return reader.read<uint16_t>();
-    case ValueType::i16: return reader.read<int16_t>();
-    case ValueType::u32: return reader.read<uint32_t>();
-    case ValueType::i32: return reader.read<int32_t>();
-    case ValueType::boolean: return read_bool(reader);
-    case ValueType::i64: return reader.read<int64_t>();
-    default: break;
+    case ValueType::u8:
+      return reader.read<uint8_t>();
+    case ValueType::i8:
+      return reader.read<int8_t>();
+    case ValueType::u16:
+      return reader.read<uint16_t>();
+    case ValueType::i16:
+      return reader.read<int16_t>();
+    case ValueType::u32:
+      return reader.read<uint32_t>();
+    case ValueType::i32:
+      return reader.read<int32_t>();
+    case ValueType::boolean:
+      return read_bool(reader);
+    case ValueType::i64:
+      return reader.read<int64_t>();
+    default:
+      break;
   }
   const uint64_t value = reader.read<uint64_t>();
   if (value > uint64_t(std::numeric_limits<int64_t>::max())) reader.refuse("array element {} is too large", value);
@@ -164,16 +174,26 @@ class ArrayReader {
 MetaValue read_value(Reader& reader, ArrayReader& arrays) {
   const ValueType type = read_value_type(reader);
   switch (type) {
-    case ValueType::u8: return uint64_t(reader.read<uint8_t>());
-    case ValueType::u16: return uint64_t(reader.read<uint16_t>());
-    case ValueType::u32: return uint64_t(reader.read<uint32_t>());
-    case ValueType::u64: return reader.read<uint64_t>();
-    case ValueType::f32: return double(reader.read<float>());
-    case ValueType::f64: return reader.read<double>();
-    case ValueType::boolean: return read_bool(reader);
-    case ValueType::string: return std::string(reader.read_string(kStringBytesMax));
-    case ValueType::array: return arrays.read();
-    default: return read_integer(reader, type);
+    case ValueType::u8:
+      return uint64_t(reader.read<uint8_t>());
+    case ValueType::u16:
+      return uint64_t(reader.read<uint16_t>());
+    case ValueType::u32:
+      return uint64_t(reader.read<uint32_t>());
+    case ValueType::u64:
+      return reader.read<uint64_t>();
+    case ValueType::f32:
+      return double(reader.read<float>());
+    case ValueType::f64:
+      return reader.read<double>();
+    case ValueType::boolean:
+      return read_bool(reader);
+    case ValueType::string:
+      return std::string(reader.read_string(kStringBytesMax));
+    case ValueType::array:
+      return arrays.read();
+    default:
+      return read_integer(reader, type);
   }
 }
 
@@ -184,7 +204,8 @@ void check_version(Reader& reader) {
     reader.refuse(ErrorCode::unsupported, "GGUF version {} is too old; convert the model again", version);
   }
   // A version of 3 written with the other byte order reads as 0x03000000.
-  if ((version & 0xffffu) == 0) reader.refuse(ErrorCode::unsupported, "a big-endian GGUF file; only little-endian is read");
+  if ((version & 0xffffu) == 0)
+    reader.refuse(ErrorCode::unsupported, "a big-endian GGUF file; only little-endian is read");
   if (version > kNewestVersion) {
     reader.refuse(ErrorCode::unsupported, "GGUF version {} is too new; at most {} is known", version, kNewestVersion);
   }
@@ -322,8 +343,8 @@ void parse_gguf(ModelFile& file) {
     const auto begin = checked_add(data_begin, offsets[i]);
     const auto end = begin ? checked_add(*begin, tensor.n_bytes) : std::nullopt;
     if (!end || *end > bytes.size()) {
-      reader.refuse("its {} bytes at offset {} pass the end of the file ({} bytes): the file is cut short", tensor.n_bytes,
-                    offsets[i], bytes.size());
+      reader.refuse("its {} bytes at offset {} pass the end of the file ({} bytes): the file is cut short",
+                    tensor.n_bytes, offsets[i], bytes.size());
     }
     tensor.data = bytes.data() + *begin;
   }

@@ -58,7 +58,8 @@ bool looks_like_safetensors(std::string_view text) {
     fail(ErrorCode::bad_file, "{}: not GGUF or safetensors; looks like {}", name, signature.meaning);
   }
   if (text.size() < kGgufHeaderBytes) {
-    fail(ErrorCode::bad_file, "{}: {} bytes, file too short for a GGUF header ({})", name, text.size(), kGgufHeaderBytes);
+    fail(ErrorCode::bad_file, "{}: {} bytes, file too short for a GGUF header ({})", name, text.size(),
+         kGgufHeaderBytes);
   }
   fail(ErrorCode::bad_file, "{}: not GGUF or safetensors; begins with {}", name, ravenwing::quoted(text.substr(0, 8)));
 }
@@ -109,9 +110,7 @@ std::optional<double> ModelFile::meta_float(std::string_view key) const {
   return std::nullopt;
 }
 
-const std::string* ModelFile::meta_string(std::string_view key) const {
-  return value_as<std::string>(metadata_, key);
-}
+const std::string* ModelFile::meta_string(std::string_view key) const { return value_as<std::string>(metadata_, key); }
 
 const std::vector<std::string>* ModelFile::meta_strings(std::string_view key) const {
   return value_as<std::vector<std::string>>(metadata_, key);

@@ -29,8 +29,8 @@ struct Tensor {
 enum class Container { gguf, safetensors };
 
 /// A metadata value. GGUF integers of every width arrive as int64 or uint64; arrays only of strings and integers.
-using MetaValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>,
-                               std::vector<double>>;
+using MetaValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<std::string>,
+                               std::vector<int64_t>, std::vector<double>>;
 
 /// A model file opened read-only: the header is parsed and every size and offset in it is checked against the file's
 /// length before anything is allocated for it. Nothing of the tensor data is read.

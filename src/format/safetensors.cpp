@@ -43,8 +43,8 @@ class Refusal {
   std::string file_name_;
 };
 
-/// Receives the parser's events. The grammar is flat - {name: {dtype, shape, data_offsets}, "__metadata__": {key: text}} -
-/// and whatever leaves it is refused at once, so that nesting costs nothing.
+/// Receives the parser's events. The grammar is flat - {name: {dtype, shape, data_offsets}, "__metadata__": {key:
+/// text}} - and whatever leaves it is refused at once, so that nesting costs nothing.
 class HeaderEvents {
  public:
   HeaderEvents(const Refusal& refuse, std::map<std::string, MetaValue, std::less<>>& metadata)
@@ -68,7 +68,8 @@ class HeaderEvents {
   bool string(std::string& text) {
     if (level_ == Level::metadata) {
       if (metadata_.size() >= kEntriesMax) refuse_("more than {} metadata keys", kEntriesMax);
-      if (!metadata_.emplace(field_, text).second) refuse_("__metadata__: key {} occurs twice", ravenwing::quoted(field_));
+      if (!metadata_.emplace(field_, text).second)
+        refuse_("__metadata__: key {} occurs twice", ravenwing::quoted(field_));
     } else if (level_ == Level::tensor && field_ == "dtype") {
       claim(entries_.back().has_dtype);
       entries_.back().dtype = text;
@@ -83,8 +84,10 @@ class HeaderEvents {
       level_ = Level::top;
     } else if (level_ == Level::top) {
       level_ = name_ == "__metadata__" ? Level::metadata : Level::tensor;
-      if (level_ == Level::metadata) claim(has_metadata_);
-      else add_entry();
+      if (level_ == Level::metadata)
+        claim(has_metadata_);
+      else
+        add_entry();
     } else {
       return refuse_value("an object");
     }
@@ -153,7 +156,8 @@ class HeaderEvents {
 
   void add_entry() {
     if (entries_.size() >= kEntriesMax) refuse_("more than {} tensors", kEntriesMax);
-    if (name_.empty() || name_.find('\0') != name_.npos) refuse_("tensor {}: not a usable name", ravenwing::quoted(name_));
+    if (name_.empty() || name_.find('\0') != name_.npos)
+      refuse_("tensor {}: not a usable name", ravenwing::quoted(name_));
     entries_.emplace_back().tensor.name = name_;
   }
 
@@ -191,7 +195,8 @@ void check_size(const Refusal& refuse, Entry& entry) {
   const uint64_t begin = entry.offsets[0], end = entry.offsets[1];
   if (end < begin) refuse("tensor {}: data_offsets [{}, {}] run backwards", name, begin, end);
   if (end - begin != *n_bytes) {
-    refuse("tensor {}: data_offsets hold {} bytes, but shape and dtype {} need {}", name, end - begin, entry.dtype, *n_bytes);
+    refuse("tensor {}: data_offsets hold {} bytes, but shape and dtype {} need {}", name, end - begin, entry.dtype,
+           *n_bytes);
   }
   tensor.n_bytes = *n_bytes;
 }
@@ -202,10 +207,12 @@ void check_layout(const Refusal& refuse, const std::vector<Entry>& entries, uint
   for (const Entry& entry : entries) {
     const std::string name = ravenwing::quoted(entry.tensor.name);
     if (entry.offsets[0] < next) refuse("tensor {}: overlaps the one before, which ends at {}", name, next);
-    if (entry.offsets[0] > next) refuse("tensor {}: begins at {}, {} bytes after the one before: a hole", name,
-                                        entry.offsets[0], entry.offsets[0] - next);
+    if (entry.offsets[0] > next)
+      refuse("tensor {}: begins at {}, {} bytes after the one before: a hole", name, entry.offsets[0],
+             entry.offsets[0] - next);
     if (entry.offsets[1] > data_bytes) {
-      refuse("tensor {}: ends at {}, but the file has {} bytes of data: it is cut short", name, entry.offsets[1], data_bytes);
+      refuse("tensor {}: ends at {}, but the file has {} bytes of data: it is cut short", name, entry.offsets[1],
+             data_bytes);
     }
     next = entry.offsets[1];
   }
@@ -214,7 +221,8 @@ void check_layout(const Refusal& refuse, const std::vector<Entry>& entries, uint
 
 std::vector<Entry> parse_header(const Refusal& refuse, std::string_view header,
                                 std::map<std::string, MetaValue, std::less<>>& metadata) {
-  if (!header.starts_with('{')) refuse("the header must begin with '{{', not {}", ravenwing::quoted(header.substr(0, 1)));
+  if (!header.starts_with('{'))
+    refuse("the header must begin with '{{', not {}", ravenwing::quoted(header.substr(0, 1)));
   if (!is_utf8(header)) refuse("the header is not UTF-8");
   HeaderEvents events(refuse, metadata);
   if (!nlohmann::json::sax_parse(header, &events)) refuse("header is not valid JSON");

@@ -9,21 +9,56 @@
 namespace ravenwing::format {
 namespace {
 
-constexpr uint32_t kQ8Weights = 32;       // one f16 scale, then 32 int8
-constexpr uint32_t kSuperWeights = 256;   // Q4_K, Q6_K
-constexpr uint32_t kQ4KScalesAt = 4;      // after two f16: scale of the scales, scale of the minima
-constexpr uint32_t kQ4KQuantsAt = 16;     // after 12 bytes that pack 8 scales and 8 minima of 6 bits
-constexpr uint32_t kQ6KHighAt = 128;      // after the low 4 bits of 256 weights
-constexpr uint32_t kQ6KScalesAt = 192;    // after the high 2 bits
+constexpr uint32_t kQ8Weights = 32;         // one f16 scale, then 32 int8
+constexpr uint32_t kSuperWeights = 256;     // Q4_K, Q6_K
+constexpr uint32_t kQ4KScalesAt = 4;        // after two f16: scale of the scales, scale of the minima
+constexpr uint32_t kQ4KQuantsAt = 16;       // after 12 bytes that pack 8 scales and 8 minima of 6 bits
+constexpr uint32_t kQ6KHighAt = 128;        // after the low 4 bits of 256 weights
+constexpr uint32_t kQ6KScalesAt = 192;      // after the high 2 bits
 constexpr uint32_t kQ6KSuperScaleAt = 208;  // after 16 int8 scales
 
 // Numbers as in ggml.h, enum ggml_type.
-constexpr std::array<std::string_view, 41> kGgmlTypeNames = {
-    "F32",     "F16",    "Q4_0",     "Q4_1",     "Q4_2 (removed)", "Q4_3 (removed)", "Q5_0",   "Q5_1",  "Q8_0",
-    "Q8_1",    "Q2_K",   "Q3_K",     "Q4_K",     "Q5_K",           "Q6_K",           "Q8_K",   "IQ2_XXS", "IQ2_XS",
-    "IQ3_XXS", "IQ1_S",  "IQ4_NL",   "IQ3_S",    "IQ2_S",          "IQ4_XS",         "I8",     "I16",   "I32",
-    "I64",     "F64",    "IQ1_M",    "BF16",     "Q4_0_4_4 (removed)", "Q4_0_4_8 (removed)", "Q4_0_8_8 (removed)",
-    "TQ1_0",   "TQ2_0",  "IQ4_NL_4_4 (removed)", "IQ4_NL_4_8 (removed)", "IQ4_NL_8_8 (removed)", "MXFP4", "NVFP4"};
+constexpr std::array<std::string_view, 41> kGgmlTypeNames = {"F32",
+                                                             "F16",
+                                                             "Q4_0",
+                                                             "Q4_1",
+                                                             "Q4_2 (removed)",
+                                                             "Q4_3 (removed)",
+                                                             "Q5_0",
+                                                             "Q5_1",
+                                                             "Q8_0",
+                                                             "Q8_1",
+                                                             "Q2_K",
+                                                             "Q3_K",
+                                                             "Q4_K",
+                                                             "Q5_K",
+                                                             "Q6_K",
+                                                             "Q8_K",
+                                                             "IQ2_XXS",
+                                                             "IQ2_XS",
+                                                             "IQ3_XXS",
+                                                             "IQ1_S",
+                                                             "IQ4_NL",
+                                                             "IQ3_S",
+                                                             "IQ2_S",
+                                                             "IQ4_XS",
+                                                             "I8",
+                                                             "I16",
+                                                             "I32",
+                                                             "I64",
+                                                             "F64",
+                                                             "IQ1_M",
+                                                             "BF16",
+                                                             "Q4_0_4_4 (removed)",
+                                                             "Q4_0_4_8 (removed)",
+                                                             "Q4_0_8_8 (removed)",
+                                                             "TQ1_0",
+                                                             "TQ2_0",
+                                                             "IQ4_NL_4_4 (removed)",
+                                                             "IQ4_NL_4_8 (removed)",
+                                                             "IQ4_NL_8_8 (removed)",
+                                                             "MXFP4",
+                                                             "NVFP4"};
 
 float half_at(const std::byte* block, uint32_t offset) { return f16_to_f32(load_le<uint16_t>(block + offset)); }
 
@@ -80,22 +115,36 @@ void dequantize_q6_k(const std::byte* block, float* out) {
 
 void dequantize_block(WeightFormat format, const std::byte* block, float* out) {
   switch (format) {
-    case WeightFormat::f32: *out = load_le<float>(block); return;
-    case WeightFormat::f16: *out = half_at(block, 0); return;
-    case WeightFormat::bf16: *out = bf16_to_f32(load_le<uint16_t>(block)); return;
-    case WeightFormat::q8_0: dequantize_q8_0(block, out); return;
-    case WeightFormat::q4_k: dequantize_q4_k(block, out); return;
-    case WeightFormat::q6_k: dequantize_q6_k(block, out); return;
+    case WeightFormat::f32:
+      *out = load_le<float>(block);
+      return;
+    case WeightFormat::f16:
+      *out = half_at(block, 0);
+      return;
+    case WeightFormat::bf16:
+      *out = bf16_to_f32(load_le<uint16_t>(block));
+      return;
+    case WeightFormat::q8_0:
+      dequantize_q8_0(block, out);
+      return;
+    case WeightFormat::q4_k:
+      dequantize_q4_k(block, out);
+      return;
+    case WeightFormat::q6_k:
+      dequantize_q6_k(block, out);
+      return;
   }
 }
 
 }  // namespace
 
 const WeightFormatInfo& info(WeightFormat format) {
-  static constexpr WeightFormatInfo kInfo[] = {
-      {"F32", 1, 4},          {"F16", 1, 2},
-      {"BF16", 1, 2},         {"Q8_0", kQ8Weights, 2 + kQ8Weights},
-      {"Q4_K", kSuperWeights, kQ4KQuantsAt + 128}, {"Q6_K", kSuperWeights, kQ6KSuperScaleAt + 2}};
+  static constexpr WeightFormatInfo kInfo[] = {{"F32", 1, 4},
+                                               {"F16", 1, 2},
+                                               {"BF16", 1, 2},
+                                               {"Q8_0", kQ8Weights, 2 + kQ8Weights},
+                                               {"Q4_K", kSuperWeights, kQ4KQuantsAt + 128},
+                                               {"Q6_K", kSuperWeights, kQ6KSuperScaleAt + 2}};
   const auto index = size_t(format);
   RAVENWING_CHECK(index < std::size(kInfo));
   return kInfo[index];

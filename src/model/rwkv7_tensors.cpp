@@ -19,8 +19,8 @@ using format::Container;
 using format::ModelFile;
 using format::Tensor;
 
-constexpr uint32_t kHeadSizeMax = 128;   // a workgroup keeps one head's row of keys per invocation
-constexpr uint32_t kHeadSizeUnit = 4;    // kernels read vec4
+constexpr uint32_t kHeadSizeMax = 128;  // a workgroup keeps one head's row of keys per invocation
+constexpr uint32_t kHeadSizeUnit = 4;   // kernels read vec4
 constexpr uint64_t kDimensionMax = 1u << 30;
 
 /// One tensor under its two names; within a layer both are relative to the layer's prefix.
@@ -49,7 +49,8 @@ class TensorFinder {
     for (const Tensor& tensor : file.tensors()) {
       // Converters of .pth files differ in the case of keys.
       const std::string name = is_gguf_ ? tensor.name : to_lower(tensor.name);
-      if (!by_name_.emplace(name, &tensor).second) refuse("tensor {} occurs twice but for its case", ravenwing::quoted(name));
+      if (!by_name_.emplace(name, &tensor).second)
+        refuse("tensor {} occurs twice but for its case", ravenwing::quoted(name));
     }
   }
 
@@ -58,7 +59,8 @@ class TensorFinder {
 
   template <typename... Args>
   [[noreturn]] void refuse(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) const {
-    fail(code, "[rwkv7] {}: {}", ravenwing::quoted(file_.path().string(), 400), fmt::format(format, std::forward<Args>(args)...));
+    fail(code, "[rwkv7] {}: {}", ravenwing::quoted(file_.path().string(), 400),
+         fmt::format(format, std::forward<Args>(args)...));
   }
   template <typename... Args>
   [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
@@ -86,11 +88,12 @@ class TensorFinder {
     const size_t n = tensor.shape.size();
     const bool is_matrix = n >= 2 && std::all_of(tensor.shape.begin(), tensor.shape.end() - 2,
                                                  [](uint64_t length) { return length == 1; });
-    if (!is_matrix) refuse("tensor {}: shape {} is no matrix", ravenwing::quoted(tensor.name), shape_text(tensor.shape));
+    if (!is_matrix)
+      refuse("tensor {}: shape {} is no matrix", ravenwing::quoted(tensor.name), shape_text(tensor.shape));
     const Shape shape{tensor.shape[n - 2], tensor.shape[n - 1]};
     if (shape.n_out == 0 || shape.n_in == 0 || std::max(shape.n_out, shape.n_in) > kDimensionMax) {
-      refuse("tensor {}: shape {} has a dimension of 0 or above {}", ravenwing::quoted(tensor.name), shape_text(tensor.shape),
-             kDimensionMax);
+      refuse("tensor {}: shape {} has a dimension of 0 or above {}", ravenwing::quoted(tensor.name),
+             shape_text(tensor.shape), kDimensionMax);
     }
     return shape;
   }
@@ -100,8 +103,8 @@ class TensorFinder {
     const Shape found = matrix_shape(tensor);
     const Shape stored = transposed ? Shape{expected.n_in, expected.n_out} : expected;
     if (found.n_out != stored.n_out || found.n_in != stored.n_in) {
-      refuse("tensor {}: shape {}, expected [{}, {}]", ravenwing::quoted(tensor.name), shape_text(tensor.shape), stored.n_out,
-             stored.n_in);
+      refuse("tensor {}: shape {}, expected [{}, {}]", ravenwing::quoted(tensor.name), shape_text(tensor.shape),
+             stored.n_out, stored.n_in);
     }
     return {&tensor, narrow<uint32_t>(expected.n_out), narrow<uint32_t>(expected.n_in), transposed};
   }
@@ -109,11 +112,12 @@ class TensorFinder {
   /// All of a tensor of plain floats. Read through the descriptor: a file that was cut gives an error, not a signal.
   Vector floats(const Tensor& tensor, uint64_t n_expected) const {
     if (tensor.n_elements != n_expected) {
-      refuse("tensor {}: shape {}, expected {} elements", ravenwing::quoted(tensor.name), shape_text(tensor.shape), n_expected);
+      refuse("tensor {}: shape {}, expected {} elements", ravenwing::quoted(tensor.name), shape_text(tensor.shape),
+             n_expected);
     }
     if (info(tensor.format).block_weights != 1) {
-      refuse(ErrorCode::unsupported, "tensor {}: a vector of type {}; only F32, F16 and BF16 are read", ravenwing::quoted(tensor.name),
-             info(tensor.format).name);
+      refuse(ErrorCode::unsupported, "tensor {}: a vector of type {}; only F32, F16 and BF16 are read",
+             ravenwing::quoted(tensor.name), info(tensor.format).name);
     }
     std::vector<std::byte> bytes(size_t(tensor.n_bytes));
     if (!file_.mapping().read(uint64_t(tensor.data - file_.mapping().data()), bytes.data(), bytes.size())) {
@@ -208,8 +212,8 @@ uint32_t read_head_size(const TensorFinder& in, uint64_t n_embd) {
     head_size = in.matrix_shape(in.get(source)).n_in;
   }
   if (head_size == 0 || head_size % kHeadSizeUnit != 0 || head_size > kHeadSizeMax) {
-    in.refuse(ErrorCode::unsupported, "{}: head size {}; multiples of {} up to {} are supported", ravenwing::quoted(source), head_size,
-              kHeadSizeUnit, kHeadSizeMax);
+    in.refuse(ErrorCode::unsupported, "{}: head size {}; multiples of {} up to {} are supported",
+              ravenwing::quoted(source), head_size, kHeadSizeUnit, kHeadSizeMax);
   }
   if (n_embd % head_size != 0) {
     in.refuse("{}: head size {} does not divide the width {}", ravenwing::quoted(source), head_size, n_embd);
@@ -234,15 +238,16 @@ float read_epsilon(const TensorFinder& in) {
   const std::string key = "rwkv7.attention.layer_norm_epsilon";
   if (!in.file().metadata().contains(key)) return kLayerNormEpsilon;
   const auto value = in.file().meta_float(key);
-  if (!value || !(*value > 0 && *value < 1)) in.refuse("key {} must be a number between 0 and 1", ravenwing::quoted(key));
+  if (!value || !(*value > 0 && *value < 1))
+    in.refuse("key {} must be a number between 0 and 1", ravenwing::quoted(key));
   return float(*value);
 }
 
 void check_vocabulary(const TensorFinder& in, uint64_t n_vocab) {
   const auto* tokens = in.file().meta_strings("tokenizer.ggml.tokens");
   if (tokens != nullptr && tokens->size() != n_vocab) {
-    in.refuse("key 'tokenizer.ggml.tokens' has {} tokens, tensor {} has {} rows", tokens->size(), ravenwing::quoted(in.full_name(kEmb)),
-              n_vocab);
+    in.refuse("key 'tokenizer.ggml.tokens' has {} tokens, tensor {} has {} rows", tokens->size(),
+              ravenwing::quoted(in.full_name(kEmb)), n_vocab);
   }
 }
 
@@ -326,7 +331,8 @@ class LayerReader {
     if (in_.is_gguf() && fused != nullptr) {
       const Vector all = in_.floats(*fused, parts.size() * uint64_t(config_.n_embd));
       if (fused->shape.back() != config_.n_embd) {
-        in_.refuse("tensor {}: shape {}, expected rows of {}", ravenwing::quoted(fused->name), shape_text(fused->shape), config_.n_embd);
+        in_.refuse("tensor {}: shape {}, expected rows of {}", ravenwing::quoted(fused->name), shape_text(fused->shape),
+                   config_.n_embd);
       }
       for (size_t i = 0; i < parts.size(); ++i) {
         const auto begin = all.begin() + std::ptrdiff_t(i * config_.n_embd);

@@ -5,7 +5,8 @@
 
 namespace ravenwing::test {
 
-/// While it lives, memory allocated beyond `n_bytes` (frees counted back) throws std::bad_alloc. Not nested, one thread.
+/// While it lives, memory allocated beyond `n_bytes` (frees counted back) throws std::bad_alloc. Not nested, one
+/// thread.
 class AllocationLimit {
  public:
   explicit AllocationLimit(size_t n_bytes);

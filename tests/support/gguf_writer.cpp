@@ -24,9 +24,7 @@ std::vector<std::byte> bytes_of(const T& value) {
   return bytes;
 }
 
-void pad(std::vector<std::byte>& bytes, uint64_t alignment) {
-  bytes.resize(size_t(round_up(bytes.size(), alignment)));
-}
+void pad(std::vector<std::byte>& bytes, uint64_t alignment) { bytes.resize(size_t(round_up(bytes.size(), alignment))); }
 
 }  // namespace
 

@@ -34,8 +34,8 @@ class GgufWriter {
     std::vector<uint64_t> ne;  // fastest dimension first, as in the file
     uint32_t type = 0;
     std::vector<std::byte> data;
-    std::optional<uint64_t> offset;         // instead of the next aligned one
-    std::optional<uint32_t> n_dimensions;   // instead of ne.size()
+    std::optional<uint64_t> offset;        // instead of the next aligned one
+    std::optional<uint32_t> n_dimensions;  // instead of ne.size()
   };
 
   uint32_t version = 3;

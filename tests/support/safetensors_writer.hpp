@@ -32,7 +32,8 @@ class SafetensorsWriter {
   std::vector<std::byte> bytes() const { return file(header(), data()); }
 
   /// A file of any header text and data; `header_bytes` is what the first eight bytes say.
-  static std::vector<std::byte> file(std::string_view header, const std::vector<std::byte>& data, uint64_t header_bytes);
+  static std::vector<std::byte> file(std::string_view header, const std::vector<std::byte>& data,
+                                     uint64_t header_bytes);
   static std::vector<std::byte> file(std::string_view header, const std::vector<std::byte>& data) {
     return file(header, data, header.size());
   }

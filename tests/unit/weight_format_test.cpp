@@ -1,4 +1,5 @@
-// tests/unit/weight_format_test.cpp: decoding against what ggml itself made of the same bytes (tests/data/golden/dequant).
+// tests/unit/weight_format_test.cpp: decoding against what ggml itself made of the same bytes
+// (tests/data/golden/dequant).
 #include "format/weight_format.hpp"
 
 #include <doctest/doctest.h>
