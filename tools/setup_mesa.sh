@@ -66,7 +66,7 @@ dpkg -x "$deb" "$work/unpacked"
 libraries=$(echo "$work"/unpacked/usr/lib/*-linux-gnu*)
 mkdir -p "$work/mesa/lib"
 cp -L "$libraries/libvulkan_lvp.so" "$libraries/libdrm.so.2" "$work/mesa/lib/"
-cp "$work/root/usr/share/doc/mesa-vulkan-drivers/copyright" "$work/mesa/LICENSE"
+cp "$work/unpacked/usr/share/doc/mesa-vulkan-drivers/copyright" "$work/mesa/LICENSE"
 # A path relative to the description itself, so that the folder may be moved.
 sed 's#"library_path": *"[^"]*"#"library_path": "./lib/libvulkan_lvp.so"#' \
   "$work"/unpacked/usr/share/vulkan/icd.d/lvp_icd.*json > "$work/mesa/lvp_icd.json"
