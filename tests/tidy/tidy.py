@@ -9,7 +9,7 @@ import re
 import sys
 
 FILE_LINES_MAX = 800
-COLUMNS_MAX = 120
+COLUMNS_MAX = 140  # of a shader: its one-line accessors are read as a table
 FUNCTION_LINES_MAX = {".cpp": 70, ".hpp": 70, ".wgsl": 120}
 CODE = {".cpp", ".hpp", ".wgsl", ".py", ".sh", ".cmake", ".js", ".css"}
 TEXT = CODE | {".txt", ".md", ".json", ".html", ".toml", ""}

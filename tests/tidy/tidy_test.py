@@ -106,7 +106,7 @@ class TidyTest(unittest.TestCase):
         shader = CLEAN["src/kernels/wgsl/wkv.wgsl"]
         self.expect("src/kernels/wgsl/wkv.wgsl", shader + "#if F16\n", "preprocessor")
         self.expect("src/kernels/wgsl/wkv.wgsl", shader + "const A = {{a}};\n", "template")
-        self.expect("src/kernels/wgsl/wkv.wgsl", shader + "// " + "x" * 118 + "\n", "121 columns")
+        self.expect("src/kernels/wgsl/wkv.wgsl", shader + "// " + "x" * 138 + "\n", "141 columns")
 
     def test_shader_without_use(self):
         self.expect("src/kernels/wgsl/orphan.wgsl", "const A = 1;\n", "no kernel names this shader")
