@@ -47,7 +47,9 @@ std::string quoted(std::string_view text, size_t length_max) {
   while (!text.empty()) {
     const Step step = decode(text);
     const uint8_t first = uint8_t(text[0]);
-    if (step.valid && first >= 0x20 && first != 0x7f && first != '\'' && first != '\\') {
+    // U+0080..U+009F are two bytes each; a terminal may take U+009B for the start of a command.
+    const bool control = first < 0x20 || first == 0x7f || (first == 0xc2 && step.valid && uint8_t(text[1]) < 0xa0);
+    if (step.valid && !control && first != '\'' && first != '\\') {
       out += text.substr(0, step.n_bytes);
     } else if (first == '\'' || first == '\\') {
       out += '\\';

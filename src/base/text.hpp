@@ -6,8 +6,19 @@
 
 namespace ravenwing {
 
-/// The text in single quotes, control bytes and invalid UTF-8 as \xHH, cut after `length_max` bytes.
+/// The text in single quotes, control characters (those past ASCII too) and invalid UTF-8 as \xHH, cut after `length_max`
+/// bytes.
 std::string quoted(std::string_view text, size_t length_max = 80);
+// Without these, a std::string argument would find std::quoted, which belongs to streams.
+inline std::string quoted(const std::string& text, size_t length_max = 80) {
+  return quoted(std::string_view(text), length_max);
+}
+inline std::string quoted(std::string& text, size_t length_max = 80) {
+  return quoted(std::string_view(text), length_max);
+}
+inline std::string quoted(const char* text, size_t length_max = 80) {
+  return quoted(std::string_view(text), length_max);
+}
 
 /// The length of the longest prefix of `text` that ends between two UTF-8 characters: what remains is the beginning of
 /// a character that more bytes may complete. Bytes that can start or continue nothing count as characters of their own.
