@@ -27,6 +27,8 @@ find_package_handle_standard_args(WebGPU REQUIRED_VARS WebGPU_LIBRARY WebGPU_INC
 if(WebGPU_FOUND AND NOT TARGET WebGPU::WebGPU)
   get_filename_component(WebGPU_LIBRARY_NAME ${WebGPU_LIBRARY} NAME)
   get_filename_component(WebGPU_LIBRARY_DIR ${WebGPU_LIBRARY} DIRECTORY)
+  # Another version of the library may have other functions: CMake then runs again and makes a new stub.
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${WebGPU_LIBRARY})
   set(_stub_dir ${CMAKE_BINARY_DIR}/webgpu_stub)
   set(_stub ${_stub_dir}/${WebGPU_LIBRARY_NAME})
   if(NOT EXISTS ${_stub} OR ${WebGPU_LIBRARY} IS_NEWER_THAN ${_stub})
