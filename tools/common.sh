@@ -3,6 +3,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 third_party=$root/third_party
 # Set RAVENWING_DOWNLOADS to share one folder of downloads between clones.
 downloads=${RAVENWING_DOWNLOADS:-$third_party/downloads}
+# Trained models and reference outputs, which developers have beside the clone.
+shared=${RAVENWING_SHARED:-$root/../shared}
 host_python=/usr/bin/python3
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # run_tests.sh PRESET...: runs the ctest presets one after the other, whatever fails, and ends with the sum of all.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+cd "$root"
 
 # Here a test that finds nothing to run on has failed; by hand it says so and is skipped.
 export RAVENWING_REQUIRE_GPU=1 RAVENWING_REQUIRE_RELEASE=1
-[ ! -d ../shared ] || export RAVENWING_REQUIRE_SHARED=1 RAVENWING_TEST_DATA="$PWD/build/test-data"
+[ ! -d "$shared" ] || export RAVENWING_SHARED="$shared" RAVENWING_REQUIRE_SHARED=1 RAVENWING_TEST_DATA="$root/build/test-data"
 
 n_passed=0
 n_failed=0

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# build/test-data: files that tests need and nobody stores. Made only where ../shared, the folder of trained models and
-# reference outputs that developers have, lies beside the clone; tests that need it are skipped elsewhere.
+# build/test-data: files that tests need and nobody stores. Made only where the folder `shared` is; tests that need it
+# are skipped elsewhere.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-shared=$root/../shared
 model=$shared/models/tiny
 f16=$root/build/test-data/tiny-rwkv7-F16.gguf
 [ -d "$model" ] || exit 0
