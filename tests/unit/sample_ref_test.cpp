@@ -136,6 +136,9 @@ TEST_CASE("edges") {
   // Tokens at -inf are never chosen, not even by a cut that lets all pass.
   check_distribution({-kInfinity, 0, -kInfinity, 0}, {.temperature = 1e30f, .top_k = 3, .top_p = 1}, {0, 0.5, 0, 0.5});
   check_distribution({-kInfinity, 0, -1}, {.top_p = 1e-30f}, {0, 1, 0});
+  // Nor by the uniform number 0, which this position has.
+  REQUIRE(uniform_number(0, 0, 5297128) == 0);
+  CHECK(sample_ref(std::vector<float>{-kInfinity, 0, 0}, {.top_p = 1}, 0, 5297128) == 1);
   // Large logits neither overflow nor lose the small ones' order.
   check_distribution({3e38f, -3e38f}, {.top_p = 1}, {1, 0});
   const std::vector<float> far = {-kInfinity, 0, -kInfinity};
