@@ -3,6 +3,10 @@
 .PHONY: help setup build demo test test-all format clean distclean
 MAKEFLAGS += --no-print-directory
 
+# A second clone takes what the first one compiled.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
 program := build/release/bin/ravenwing
 configured = build/$(1)/build.ninja
 
