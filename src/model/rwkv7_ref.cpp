@@ -2,13 +2,26 @@
 #include "model/rwkv7_ref.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/error.hpp"
 
 namespace ravenwing::rwkv7 {
 namespace {
+
+/// Four sums side by side: one alone would wait for its own last addition at every step.
+double dot(const float* a, const float* b, size_t n) {
+  double sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    sum0 += double(a[i]) * b[i];
+    sum1 += double(a[i + 1]) * b[i + 1];
+    sum2 += double(a[i + 2]) * b[i + 2];
+    sum3 += double(a[i + 3]) * b[i + 3];
+  }
+  for (; i < n; ++i) sum0 += double(a[i]) * b[i];
+  return (sum0 + sum1) + (sum2 + sum3);
+}
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -120,21 +133,8 @@ Reference::Matrix Reference::decode(const MatrixSource& source) {
 
 Vector Reference::multiply(const Matrix& matrix, std::span<const float> x) {
   RAVENWING_CHECK(x.size() == matrix.n_in);
-  // Eight sums side by side: one alone would wait for its own last addition at every step.
-  constexpr size_t kLanes = 8;
   Vector y(matrix.n_out);
-  for (size_t i = 0; i < y.size(); ++i) {
-    const float* row = matrix.values.data() + i * x.size();
-    std::array<double, kLanes> sums = {};
-    size_t j = 0;
-    for (; j + kLanes <= x.size(); j += kLanes) {
-      for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += double(row[j + lane]) * x[j + lane];
-    }
-    for (; j < x.size(); ++j) sums[0] += double(row[j]) * x[j];
-    double sum = 0;
-    for (const double part : sums) sum += part;
-    y[i] = float(sum);
-  }
+  for (size_t i = 0; i < y.size(); ++i) y[i] = float(dot(matrix.values.data() + i * x.size(), x.data(), x.size()));
   return y;
 }
 
