@@ -1,7 +1,7 @@
 # ravenwing_warnings(target): the warnings that every room is built with.
 function(ravenwing_warnings target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
-    -Wcast-align -Woverloaded-virtual -Wimplicit-fallthrough -Wno-missing-field-initializers)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow
+    $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual> -Wcast-align -Wimplicit-fallthrough -Wno-missing-field-initializers)
   if(RAVENWING_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

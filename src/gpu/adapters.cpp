@@ -130,6 +130,14 @@ AdapterSummary summarise(const wgpu::Instance& instance, const wgpu::Adapter& ad
   return summary;
 }
 
+/// Where there is no driver, Dawn offers a null adapter that accepts everything and computes nothing.
+bool runs_shaders(const wgpu::Adapter& adapter) {
+  wgpu::AdapterInfo info;
+  adapter.GetInfo(&info);
+  return info.backendType == wgpu::BackendType::Vulkan || info.backendType == wgpu::BackendType::Metal ||
+         info.backendType == wgpu::BackendType::D3D12;
+}
+
 /// Adds what `instance` offers under each power preference: WebGPU has no call that lists adapters.
 void add_adapters(const wgpu::Instance& instance, std::vector<FoundAdapter>& found) {
   for (const auto power : {wgpu::PowerPreference::HighPerformance, wgpu::PowerPreference::LowPower}) {
@@ -140,7 +148,7 @@ void add_adapters(const wgpu::Instance& instance, std::vector<FoundAdapter>& fou
       adapter = std::move(result);
     };
     instance.WaitAny(instance.RequestAdapter(&options, wgpu::CallbackMode::WaitAnyOnly, store), UINT64_MAX);
-    if (!adapter) continue;
+    if (!adapter || !runs_shaders(adapter)) continue;
     AdapterSummary summary = summarise(instance, adapter);
     const bool known = std::any_of(found.begin(), found.end(), [&](const FoundAdapter& other) {
       return other.summary.name == summary.name && other.summary.device_id == summary.device_id &&

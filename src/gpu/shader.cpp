@@ -66,7 +66,7 @@ class Linker {
       }
       if (!constants_.insert(name).second) bug(fmt::format("constant {} is defined twice", name));
       body_ += fmt::format("const {}: u32 = {}u;\n", name, value);
-    } else if (first == "enable" || first == "requires") {
+    } else if (first == "enable" || first == "requires" || first == "diagnostic") {
       if (head_.find(line) == std::string::npos) head_ += fmt::format("{}\n", line);
     } else {
       if (first == "fn" && !functions_.insert(std::string(word(rest))).second) {
@@ -137,7 +137,7 @@ Pipeline PipelineCache::compile(const ShaderVariant& variant) const {
   try {
     device_.check();
   } catch (const std::logic_error& error) {
-    bug(fmt::format("{} does not compile: {}\n{}", variant.shader, error.what(), wgsl));
+    bug(fmt::format("{} does not compile: {}", variant.shader, error.what()));
   }
   return pipeline;
 }

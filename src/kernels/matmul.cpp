@@ -10,10 +10,10 @@ namespace ravenwing::kernels {
 namespace {
 
 constexpr uint32_t kSegmentsMax = 8;
-constexpr uint32_t kVecRows = 4;    // ROWS of matmul_vec.wgsl
-constexpr uint32_t kMatRows = 64;   // TILE_ROWS of matmul_mat.wgsl
-constexpr uint32_t kMatColumns = 32;
-constexpr uint32_t kVecWorkgroup = 64;
+constexpr uint32_t kMatRows = 256;  // of a workgroup of matmul_mat.wgsl
+constexpr uint32_t kMatColumns = 16;
+constexpr uint32_t kVecWorkgroup = 64;  // T0: one team
+constexpr uint32_t kVecTeams = 4;       // T1: subgroups of a workgroup
 /// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
 constexpr uint32_t kExactColumns = 4;
 
@@ -83,22 +83,36 @@ std::vector<Window> windows(const std::vector<Piece>& pieces, uint64_t limit, ui
   return result;
 }
 
+/// The kernel for a product, and what one of its workgroups covers.
 struct Shape {
   bool mat = false;
-  uint32_t rows = kVecRows;  // per workgroup
-  uint32_t columns = 1;
+  uint32_t rows = kMatRows;
+  uint32_t columns = kMatColumns;
 };
 
-Shape choose_shape(MatMulMode mode, uint32_t n_columns) {
-  if (mode == MatMulMode::exact) return {false, kVecRows, kExactColumns};
-  if (n_columns >= kMatMulMatColumnsMin) return {true, kMatRows, kMatColumns};
-  if (n_columns <= 2) return {false, kVecRows, std::max(n_columns, 1u)};
-  return {false, kVecRows, n_columns <= 4 ? 4u : 8u};
+Shape choose_shape(const Context& context, MatMulMode mode, uint32_t n_columns) {
+  const uint32_t vec_rows = 4 * (context.tier() == gpu::Tier::t0 ? 1 : kVecTeams);
+  if (mode == MatMulMode::exact) return {false, vec_rows, kExactColumns};
+  if (n_columns >= kMatMulMatColumnsMin) return {true};
+  if (n_columns <= 2) return {false, vec_rows, std::max(n_columns, 1u)};
+  return {false, vec_rows, n_columns <= 4 ? 4u : 8u};
+}
+
+gpu::ShaderVariant vec_variant(const Context& context, const Shape& shape) {
+  gpu::ShaderVariant variant = context.variant("matmul_vec");
+  const bool subgroups = context.tier() != gpu::Tier::t0;
+  // Subgroups of every size the device may choose share the rows; the workgroup is sized for its largest.
+  const uint32_t workgroup = subgroups ? std::min(kVecTeams * context.recorder.device().adapter().subgroup_size_max, 256u) : kVecWorkgroup;
+  variant.modules.emplace_back("team", subgroups ? "team_subgroup" : "team_workgroup");
+  variant.constants.emplace_back("WORKGROUP_SIZE", workgroup);
+  variant.constants.emplace_back("QUADS", shape.rows / 4);
+  variant.constants.emplace_back("COLUMNS", shape.columns);
+  return variant;
 }
 
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
-  const Shape shape = choose_shape(product.mode, n_columns);
+  const Shape shape = choose_shape(context, product.mode, n_columns);
   SegmentWords words[kSegmentsMax] = {};
   uint32_t n_groups = 0;
   for (size_t i = 0; i < window.pieces.size(); ++i) {
@@ -109,10 +123,9 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
   const MatrixView& weights = window.pieces.front().segment.weights;
-  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : context.reducing_variant("matmul_vec", kVecWorkgroup);
+  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : vec_variant(context, shape);
   variant.modules.emplace_back("format", format_module(weights.format));
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
-  if (!shape.mat) variant.constants.emplace_back("COLUMNS", shape.columns);
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);
   variant.constants.emplace_back("ACCUMULATE", product.accumulate);
   variant.constants.emplace_back("SQUARE_INPUT", product.square_input);

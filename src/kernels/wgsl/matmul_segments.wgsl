@@ -23,7 +23,7 @@ struct Immediates {
 const SEGMENTS_MAX = 8u;
 @group(0) @binding(1) var<uniform> segments: array<Segment, SEGMENTS_MAX>;
 @group(0) @binding(2) var<storage, read> weights: array<u32>;
-@group(0) @binding(3) var<storage, read> input: array<Act4>;
+@group(0) @binding(3) var<storage, read> input: array<Act8>;
 @group(0) @binding(4) var<storage, read_write> output: array<Out>;
 var<immediate> immediates: Immediates;
 
@@ -49,13 +49,16 @@ fn column_count() -> u32 {
   return step_n_tokens();
 }
 
-fn input4(at: u32) -> vec4<f32> {
-  let value = vec4<f32>(input[at]);
+// Eight inputs from element `at` on, a multiple of 8.
+fn input8(at: u32) -> Octet {
+  let values = octet_of_act8(input[at / 8u]);
   if (SQUARE_INPUT == 1u) {
-    return value * value;
+    return Octet(values.low * values.low, values.high * values.high);
   }
-  return value;
+  return values;
 }
+
+fn dot8(a: Octet, b: Octet) -> f32 { return dot(a.low, b.low) + dot(a.high, b.high); }
 
 fn activate(value: f32, activation: u32) -> f32 {
   switch activation {

@@ -1,14 +1,46 @@
-// Matrix times few columns. One workgroup: 4 rows of a segment times COLUMNS tokens; each invocation takes eight weights
-// of every row at a time. Reads each row's weights once per COLUMNS tokens: memory-bound, 2 * COLUMNS flops a weight.
-// Grid: x, y: groups of 4 rows over all segments, z: groups of COLUMNS tokens. Oracle: matmul_ref.cpp.
+// Matrix times few columns. A team of invocations computes 4 rows of a segment times COLUMNS tokens, each invocation taking
+// eight weights of every row at a time; a workgroup takes QUADS such groups of rows. Reads each row's weights once per
+// COLUMNS tokens: memory-bound, 2 * COLUMNS flops a weight. Grid: x, y: groups of 4 * QUADS rows over all segments,
+// z: groups of COLUMNS tokens. Oracle: matmul_ref.cpp.
 //@import act
 //@import out
 //@import step
 //@import format
 //@import matmul_segments
 //@const WORKGROUP_SIZE 64
+//@const QUADS 1
 //@const COLUMNS 1
-//@import reduce
+//@import team
+
+// Teams are subgroups, whose number per workgroup the device decides: they share the QUADS among them.
+fn rows_times_columns(s: u32, row_first: u32, column_first: u32, n_columns: u32, lane: Lane) {
+  let n_in = segments[s].n_in;
+  // Rows and columns past the end repeat the last one and are not stored.
+  let rows = min(vec4(row_first) + vec4(0u, 1u, 2u, 3u), vec4(segments[s].n_rows - 1u)) * segments[s].row_words +
+             segments[s].weight_offset;
+  var inputs: array<u32, COLUMNS>;
+  var sums: array<vec4<f32>, COLUMNS>;
+  for (var c = 0u; c < COLUMNS; c++) {
+    inputs[c] = segments[s].input_offset + min(column_first + c, n_columns - 1u) * segments[s].input_stride;
+  }
+  for (var k = lane.in_team * 8u; k < n_in; k += team_size(lane) * 8u) {
+    let w0 = decode8(rows.x, n_in, k);
+    let w1 = decode8(rows.y, n_in, k);
+    let w2 = decode8(rows.z, n_in, k);
+    let w3 = decode8(rows.w, n_in, k);
+    for (var c = 0u; c < COLUMNS; c++) {
+      let x = input8(inputs[c] + k);
+      sums[c] += vec4(dot8(w0, x), dot8(w1, x), dot8(w2, x), dot8(w3, x));
+    }
+  }
+  for (var c = 0u; c < COLUMNS; c++) {
+    let total = team_sum(sums[c], lane);
+    let row = row_first + lane.in_team;
+    if (lane.in_team < 4u && row < segments[s].n_rows && column_first + c < n_columns) {
+      store_output(s, row, column_first + c, total);
+    }
+  }
+}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -19,34 +51,8 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_wo
     return;
   }
   let s = segment_of(group);
-  let n_in = segments[s].n_in;
-  let row_first = (group - segments[s].group_begin) * 4u;
-  // Rows and columns past the end repeat the last one and are not stored.
-  let rows = min(vec4(row_first) + vec4(0u, 1u, 2u, 3u), vec4(segments[s].n_rows - 1u)) * segments[s].row_words +
-             segments[s].weight_offset;
-  var inputs: array<u32, COLUMNS>;
-  var sums: array<vec4<f32>, COLUMNS>;
-  for (var c = 0u; c < COLUMNS; c++) {
-    inputs[c] = segments[s].input_offset + min(column_first + c, n_columns - 1u) * segments[s].input_stride;
-  }
-  for (var k = lane.index * 8u; k < n_in; k += WORKGROUP_SIZE * 8u) {
-    let w0 = decode8(rows.x, n_in, k);
-    let w1 = decode8(rows.y, n_in, k);
-    let w2 = decode8(rows.z, n_in, k);
-    let w3 = decode8(rows.w, n_in, k);
-    for (var c = 0u; c < COLUMNS; c++) {
-      let at = (inputs[c] + k) / 4u;
-      let low = input4(at);
-      let high = input4(at + 1u);
-      sums[c] += vec4(dot(w0.low, low) + dot(w0.high, high), dot(w1.low, low) + dot(w1.high, high),
-                      dot(w2.low, low) + dot(w2.high, high), dot(w3.low, low) + dot(w3.high, high));
-    }
-  }
-  for (var c = 0u; c < COLUMNS; c++) {
-    let total = workgroup_sum(sums[c], lane);
-    let row = row_first + lane.index;
-    if (lane.index < 4u && row < segments[s].n_rows && column_first + c < n_columns) {
-      store_output(s, row, column_first + c, total[lane.index]);
-    }
+  let row_first = (group - segments[s].group_begin) * 4u * QUADS;
+  for (var quad = team_first(lane); quad < QUADS; quad += team_count(lane)) {
+    rows_times_columns(s, row_first + 4u * quad, column_first, n_columns, lane);
   }
 }

@@ -28,13 +28,18 @@ var<workgroup> masses: array<f32, WORKGROUP_SIZE>;
 var<workgroup> chosen_id: u32;
 var<workgroup> slot_control: array<u32, CONTROL_WORDS>;
 
-// Unsigned integers in the order of the floats.
+// Unsigned integers in the order of the floats; -0 as 0, and NaN of either sign above all, so that it is found.
 fn order_key(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
+  let magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) {
+    return 0xffffffffu;
+  }
+  if (magnitude == 0u) {
+    return 0x80000000u;
+  }
   return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
-
-fn key_value(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u)); }
 
 // Threefry-2x32 with 20 rounds: a counter-based generator, so that no draw depends on another.
 fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
