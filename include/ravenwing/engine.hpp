@@ -100,9 +100,10 @@ class Session {
   /// Back to the empty text.
   void reset();
 
+  struct Impl;  // the library's own
+
  private:
   friend class Engine;
-  struct Impl;
   explicit Session(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
@@ -137,9 +138,9 @@ class Engine {
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
 
+  struct Impl;  // the library's own
+
  private:
-  friend class Session;
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

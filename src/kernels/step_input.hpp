@@ -1,0 +1,70 @@
+// The input of a step and the control blocks of the slots, as the shaders see them (step.wgsl, control_layout.wgsl). Plain
+// data: knows no GPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ravenwing::kernels {
+
+/// A token id that stands for what was sampled last in the chunk's slot.
+inline constexpr uint32_t kFeedback = 0xffffffff;
+inline constexpr uint32_t kNoToken = 0xffffffff;
+inline constexpr uint32_t kStopMax = 16;
+
+/// Why a slot is frozen: its state is not written again until the host says so.
+enum class Frozen : uint32_t { no = 0, stop = 1, limit = 2, numerical = 3 };
+
+/// Per slot: what sampling needs and what it leaves behind.
+struct ControlBlock {
+  uint32_t next_token = kNoToken;
+  uint32_t frozen = 0;
+  uint32_t n_generated = 0;
+  uint32_t limit = 0;     // tokens to generate at most
+  uint32_t sequence = 0;  // first counter word of the random numbers
+  uint32_t seed[2] = {0, 0};
+  float temperature = 0;
+  uint32_t top_k = 0;
+  float top_p = 1;
+  uint32_t n_stop = 0;
+  uint32_t stop[kStopMax] = {};
+  uint32_t position = 0;  // second counter word, for the first token sampled
+  uint32_t unused[4] = {};
+};
+static_assert(sizeof(ControlBlock) == 32 * 4 && offsetof(ControlBlock, temperature) == 7 * 4 &&
+              offsetof(ControlBlock, stop) == 11 * 4 && offsetof(ControlBlock, position) == 27 * 4);
+
+/// Consecutive tokens of one sequence in a step. An empty chunk does nothing.
+struct StepChunk {
+  uint32_t slot = 0;
+  std::span<const uint32_t> ids;  // or kFeedback
+};
+
+struct StepOutput {
+  uint32_t token = 0;  // index in the step
+  uint32_t slot = 0;
+  bool sample = false;
+};
+
+/// The words of a step's input.
+class StepInput {
+ public:
+  explicit StepInput(uint32_t tokens_max);
+  static uint64_t bytes(uint32_t tokens_max) { return (8 + uint64_t(tokens_max) * 10) * 4; }
+
+  void clear();
+  void add_chunk(const StepChunk& chunk);
+  void add_output(const StepOutput& output);
+  uint32_t n_tokens() const { return words_[0]; }
+  uint32_t n_chunks() const { return words_[1]; }
+  uint32_t n_outputs() const { return words_[2]; }
+  std::span<const std::byte> as_bytes() const { return std::as_bytes(std::span(words_)); }
+
+ private:
+  uint32_t tokens_max_;
+  std::vector<uint32_t> words_;
+};
+
+}  // namespace ravenwing::kernels
