@@ -1,0 +1,227 @@
+// tests/engine/engine_test.cpp: the public API on the demo model.
+#include "ravenwing/engine.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+
+using namespace ravenwing;
+
+namespace {
+
+EngineOptions demo_options() {
+  EngineOptions options;
+  options.model = demo_model_path();
+  const char* device = std::getenv("RAVENWING_TEST_DEVICE");
+  if (device != nullptr) options.device = device;
+  return options;
+}
+
+/// One engine in exact mode for all cases: they share its compiled shaders. Null where there is no adapter.
+Engine* exact_engine() {
+  static std::optional<Engine> engine;
+  static bool tried = false;
+  if (!tried) {
+    tried = true;
+    EngineOptions options = demo_options();
+    options.exact = true;
+    options.max_sessions = 3;
+    options.chunk = 16;
+    try {
+      engine.emplace(options);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::no_device || std::getenv("RAVENWING_REQUIRE_GPU") != nullptr) throw;
+      MESSAGE("skipped: " << error.what());
+    }
+  }
+  return engine ? &*engine : nullptr;
+}
+
+std::vector<uint32_t> prompt(std::string_view text) { return exact_engine()->tokenizer().encode(text); }
+
+GenerateOptions greedy(uint32_t n) {
+  GenerateOptions options;
+  options.max_tokens = n;
+  options.sampler.temperature = 0;
+  return options;
+}
+
+template <typename Call>
+ErrorCode code_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    MESSAGE(std::string(error.what()));
+    return error.code();
+  }
+  FAIL("no error was thrown");
+  return ErrorCode::bad_file;
+}
+
+}  // namespace
+
+TEST_SUITE("engine") {
+  TEST_CASE("a prompt longer than a step gives the same text as one fed token by token") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const auto ids = prompt("There was once a king who had three sons, and they came to see him one day in the spring.");
+    REQUIRE(ids.size() > 16);
+    Session whole = engine->new_session(), single = engine->new_session();
+    const Completion expected = whole.generate(ids, greedy(12));
+    for (size_t i = 0; i + 1 < ids.size(); ++i) single.feed(std::span(ids).subspan(i, 1));
+    const Completion got = single.generate(std::span(ids).last(1), greedy(12));
+    CHECK(got.ids == expected.ids);
+    CHECK(got.text == expected.text);
+    CHECK(expected.ids.size() == 12);
+    CHECK(expected.finish_reason == FinishReason::length);
+    // The last token is returned but not fed.
+    CHECK(whole.n_tokens() == ids.size() + 11);
+    CHECK(whole.state().wkv == single.state().wkv);
+    CHECK(whole.state().time_shift == single.state().time_shift);
+    CHECK(whole.state().channel_shift == single.state().channel_shift);
+  }
+
+  TEST_CASE("two halves of a generation are the whole: the pending token is fed, the frozen slot thaws") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const auto ids = prompt("Once upon a time");
+    Session whole = engine->new_session(), halves = engine->new_session();
+    GenerateOptions options = greedy(10);
+    options.sampler.temperature = 0.9f;
+    options.sampler.seed = 42;
+    const Completion expected = whole.generate(ids, options);
+    options.max_tokens = 5;
+    Completion got = halves.generate(ids, options);
+    const Completion rest = halves.generate({}, options);
+    got.ids.insert(got.ids.end(), rest.ids.begin(), rest.ids.end());
+    CHECK(got.ids == expected.ids);
+    CHECK(got.text + rest.text == expected.text);
+  }
+
+  TEST_CASE("requests of unequal length that share steps get what each gets alone") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const std::string_view texts[] = {"Once upon a time", "The captain stood on the deck of the ship and looked at the sea for a long time", "\""};
+    std::vector<Request> requests;
+    std::vector<Session> sessions;
+    std::vector<Completion> alone;
+    for (uint32_t i = 0; i < 3; ++i) {
+      GenerateOptions options = greedy(4 + 3 * i);
+      options.sampler.temperature = 1;
+      options.sampler.seed = i;
+      Session session = engine->new_session();
+      alone.push_back(session.generate(prompt(texts[i]), options));
+      requests.push_back({nullptr, prompt(texts[i]), options});
+    }
+    for (uint32_t i = 0; i < 3; ++i) sessions.push_back(engine->new_session());
+    for (uint32_t i = 0; i < 3; ++i) requests[i].session = &sessions[i];
+    const std::vector<Completion> together = engine->generate(requests);
+    for (uint32_t i = 0; i < 3; ++i) {
+      CHECK(together[i].ids == alone[i].ids);
+      CHECK(together[i].text == alone[i].text);
+    }
+  }
+
+  TEST_CASE("stop tokens, stop strings and the caller's callback end a generation") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const auto ids = prompt("Once upon a time");
+    Session session = engine->new_session();
+    const Completion free = session.generate(ids, greedy(12));
+    REQUIRE(free.ids.size() == 12);
+
+    GenerateOptions options = greedy(12);
+    options.stop_tokens = {free.ids[5]};
+    session.reset();
+    const Completion at_token = session.generate(ids, options);
+    const auto first = std::find(free.ids.begin(), free.ids.end(), free.ids[5]);
+    CHECK(at_token.finish_reason == FinishReason::stop);
+    CHECK(at_token.ids == std::vector<uint32_t>(free.ids.begin(), first));
+
+    options = greedy(12);
+    const std::string stop = free.text.substr(free.text.size() / 2, 3);
+    options.stop = {stop};
+    std::string streamed;
+    options.on_text = [&](std::string_view text) {
+      streamed += text;
+      return true;
+    };
+    session.reset();
+    const Completion at_string = session.generate(ids, options);
+    CHECK(at_string.finish_reason == FinishReason::stop);
+    CHECK(at_string.text == free.text.substr(0, free.text.find(stop)));
+    CHECK(streamed == at_string.text);
+
+    options = greedy(12);
+    options.on_text = [](std::string_view) { return false; };
+    session.reset();
+    const Completion cancelled = session.generate(ids, options);
+    CHECK(cancelled.finish_reason == FinishReason::cancelled);
+    CHECK(cancelled.ids.size() < 12);
+  }
+
+  TEST_CASE("scores are the negative log likelihoods of the logits") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const auto ids = prompt("The little girl went to the market.");
+    Session session = engine->new_session();
+    std::vector<double> expected;
+    session.logits_of_each(ids, [&](size_t i, std::span<const float> logits) {
+      if (i + 1 == ids.size()) return;
+      double sum = 0;
+      for (const float logit : logits) sum += std::exp(double(logit));
+      expected.push_back(std::log(sum) - logits[ids[i + 1]]);
+    });
+    session.reset();
+    const std::vector<double> scores = session.score(ids);
+    REQUIRE(scores.size() == ids.size() - 1);
+    for (size_t i = 0; i < scores.size(); ++i) CHECK(scores[i] == doctest::Approx(expected[i]).epsilon(1e-6));
+    CHECK(session.n_tokens() == ids.size());
+  }
+
+  TEST_CASE("bad requests are named and change nothing") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session session = engine->new_session();
+    const uint32_t too_large[] = {engine->model().n_vocab};
+    CHECK(code_of([&] { session.feed(too_large); }) == ErrorCode::bad_request);
+    CHECK(code_of([&] { session.logits({}); }) == ErrorCode::bad_request);
+    GenerateOptions options = greedy(1);
+    options.stop_tokens.assign(17, 0);
+    CHECK(code_of([&] { session.generate(prompt("a"), options); }) == ErrorCode::bad_request);
+    options = greedy(1);
+    options.sampler.top_p = 0;
+    CHECK(code_of([&] { session.generate(prompt("a"), options); }) == ErrorCode::bad_request);
+    const std::vector<Request> twice(2, Request{&session, prompt("a"), greedy(1)});
+    CHECK(code_of([&] { engine->generate(twice); }) == ErrorCode::bad_request);
+    CHECK(session.n_tokens() == 0);
+    Session second = engine->new_session(), third = engine->new_session();
+    CHECK(code_of([&] { engine->new_session(); }) == ErrorCode::bad_request);
+  }
+
+  TEST_CASE("loading and steps look at the cancel flag; a missing model is told before a device is opened") {
+    if (exact_engine() == nullptr) return;
+    std::atomic<bool> cancel = true;
+    EngineOptions options = demo_options();
+    options.cancel = &cancel;
+    CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::cancelled);
+    options.model = "no-such-file.gguf";
+    CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_file);
+    options = demo_options();
+    options.tier = "T9";
+    CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
+    options = demo_options();
+    options.device = "no such device";
+    CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::no_device);
+  }
+
+  TEST_CASE("the self-test passes on every tier") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    CHECK_NOTHROW(self_test(demo_options().device, "T0"));
+    CHECK_NOTHROW(self_test(demo_options().device, ""));
+  }
+}
