@@ -140,8 +140,14 @@ bool runs_shaders(const wgpu::Adapter& adapter) {
 
 /// Adds what `instance` offers under each power preference: WebGPU has no call that lists adapters.
 void add_adapters(const wgpu::Instance& instance, std::vector<FoundAdapter>& found) {
+  // Dawn holds f16 back on NVIDIA's Vulkan driver by default; an adapter has to be asked for with it.
+  const char* toggles[] = {"allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"};
+  wgpu::DawnTogglesDescriptor toggles_descriptor;
+  toggles_descriptor.enabledToggles = toggles;
+  toggles_descriptor.enabledToggleCount = 2;
   for (const auto power : {wgpu::PowerPreference::HighPerformance, wgpu::PowerPreference::LowPower}) {
     wgpu::RequestAdapterOptions options;
+    options.nextInChain = &toggles_descriptor;
     options.powerPreference = power;
     wgpu::Adapter adapter;
     const auto store = [&adapter](wgpu::RequestAdapterStatus, wgpu::Adapter result, wgpu::StringView) {

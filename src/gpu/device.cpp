@@ -68,13 +68,7 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
   const wgpu::Limits required = required_limits(found.adapter, tier_);
   std::vector<wgpu::FeatureName> features;
   if (tier_ >= Tier::t1) features = {wgpu::FeatureName::ShaderF16, wgpu::FeatureName::Subgroups};
-  // NVIDIA's Vulkan driver is held back from f16 by default.
-  const char* toggles[] = {"vulkan_enable_f16_on_nvidia"};
-  wgpu::DawnTogglesDescriptor toggles_descriptor;
-  toggles_descriptor.enabledToggles = toggles;
-  toggles_descriptor.enabledToggleCount = 1;
   wgpu::DeviceDescriptor descriptor;
-  descriptor.nextInChain = &toggles_descriptor;
   descriptor.requiredFeatures = features.data();
   descriptor.requiredFeatureCount = features.size();
   descriptor.requiredLimits = &required;
