@@ -12,8 +12,9 @@ namespace {
 constexpr uint32_t kSegmentsMax = 8;
 constexpr uint32_t kMatRows = 256;  // of a workgroup of matmul_mat.wgsl
 constexpr uint32_t kMatColumns = 16;
-constexpr uint32_t kVecWorkgroup = 64;  // T0: one team
-constexpr uint32_t kVecTeams = 4;       // T1: subgroups of a workgroup
+constexpr uint32_t kVecWorkgroupT0 = 64;
+constexpr uint32_t kVecWorkgroup = 128;
+constexpr uint32_t kVecSubgroups = 4;  // of a workgroup whose teams are subgroups
 /// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
 constexpr uint32_t kExactColumns = 4;
 
@@ -90,20 +91,27 @@ struct Shape {
   uint32_t columns = kMatColumns;
 };
 
-Shape choose_shape(const Context& context, MatMulMode mode, uint32_t n_columns) {
-  const uint32_t vec_rows = 4 * (context.tier() == gpu::Tier::t0 ? 1 : kVecTeams);
+VecTeam choose_team(const Context& context, VecTeam wanted) {
+  if (context.tier() == gpu::Tier::t0) return VecTeam::workgroup;
+  if (wanted != VecTeam::automatic) return wanted;
+  return context.recorder.device().adapter().software ? VecTeam::subgroup : VecTeam::workgroup;
+}
+
+Shape choose_shape(MatMulMode mode, VecTeam team, uint32_t n_columns) {
+  const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (mode == MatMulMode::exact) return {false, vec_rows, kExactColumns};
   if (n_columns >= kMatMulMatColumnsMin) return {true};
   if (n_columns <= 2) return {false, vec_rows, std::max(n_columns, 1u)};
   return {false, vec_rows, n_columns <= 4 ? 4u : 8u};
 }
 
-gpu::ShaderVariant vec_variant(const Context& context, const Shape& shape) {
+gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape& shape) {
   gpu::ShaderVariant variant = context.variant("matmul_vec");
-  const bool subgroups = context.tier() != gpu::Tier::t0;
+  const bool t0 = context.tier() == gpu::Tier::t0;
+  uint32_t workgroup = t0 ? kVecWorkgroupT0 : kVecWorkgroup;
   // Subgroups of every size the device may choose share the rows; the workgroup is sized for its largest.
-  const uint32_t workgroup = subgroups ? std::min(kVecTeams * context.recorder.device().adapter().subgroup_size_max, 256u) : kVecWorkgroup;
-  variant.modules.emplace_back("team", subgroups ? "team_subgroup" : "team_workgroup");
+  if (team == VecTeam::subgroup) workgroup = std::min(kVecSubgroups * context.recorder.device().adapter().subgroup_size_max, 256u);
+  variant.modules.emplace_back("team", team == VecTeam::subgroup ? "team_subgroup" : t0 ? "team_workgroup" : "team_workgroup_subgroups");
   variant.constants.emplace_back("WORKGROUP_SIZE", workgroup);
   variant.constants.emplace_back("QUADS", shape.rows / 4);
   variant.constants.emplace_back("COLUMNS", shape.columns);
@@ -112,7 +120,8 @@ gpu::ShaderVariant vec_variant(const Context& context, const Shape& shape) {
 
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
-  const Shape shape = choose_shape(context, product.mode, n_columns);
+  const VecTeam team = choose_team(context, product.vec_team);
+  const Shape shape = choose_shape(product.mode, team, n_columns);
   SegmentWords words[kSegmentsMax] = {};
   uint32_t n_groups = 0;
   for (size_t i = 0; i < window.pieces.size(); ++i) {
@@ -123,7 +132,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
   const MatrixView& weights = window.pieces.front().segment.weights;
-  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : vec_variant(context, shape);
+  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : vec_variant(context, team, shape);
   variant.modules.emplace_back("format", format_module(weights.format));
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);

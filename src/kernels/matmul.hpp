@@ -24,6 +24,10 @@ struct MatMulSegment {
 /// Which kernel computes a product. `exact` sums every output in one order whatever the number of columns.
 enum class MatMulMode : uint8_t { fast, exact };
 
+/// Who sums a row in matmul_vec on T1. A workgroup has more loads in flight for few rows; a subgroup needs no barrier, and
+/// barriers are what software Vulkan is slow at. Automatic: by whether the adapter is software. T0 has workgroups only.
+enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
+
 struct MatMul {
   std::string label;
   std::vector<MatMulSegment> segments;  // of any formats: one dispatch for each
@@ -34,6 +38,7 @@ struct MatMul {
   bool square_input = false;  // the input is squared as it is read
   bool over_outputs = false;  // columns are the step's output rows rather than its tokens
   MatMulMode mode = MatMulMode::fast;
+  VecTeam vec_team = VecTeam::automatic;
   /// Bytes of weights that one dispatch may bind; a group that is larger is split by rows.
   uint64_t binding_bytes_max = 0;
 };
