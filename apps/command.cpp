@@ -1,0 +1,65 @@
+// What several commands share: flags and opening a model.
+#include "command.hpp"
+
+#include <charconv>
+
+#include "terminal.hpp"
+
+namespace ravenwing::apps {
+
+void add_device_flag(CLI::App& command, std::string& device) {
+  command.add_option("--device", device, "adapter: its index or part of its name (see `devices`), or `software`")
+      ->type_name("N|NAME|software");
+}
+
+void add_engine_flags(CLI::App& command, EngineFlags& flags) {
+  command.add_option("-m,--model", flags.model, ".gguf or .safetensors of an RWKV-7 model; the demo model if left out")
+      ->type_name("FILE");
+  command.add_option("--vocab", flags.vocab, "vocabulary file in World's format instead of the model's own")
+      ->type_name("FILE");
+  add_device_flag(command, flags.device);
+  command.add_option("--tier", flags.tier, "use no more of the adapter than this tier: T0, T1")
+      ->type_name("TIER")
+      ->check(CLI::IsMember({"T0", "T1"}));
+  command.add_flag("--exact", flags.exact, "the same bits whatever the chunking; slower");
+}
+
+Engine open_engine(const EngineFlags& flags, uint32_t chunk) {
+  Progress progress("loading");
+  EngineOptions options;
+  options.model = flags.model.empty() ? demo_model_path() : std::filesystem::path(flags.model);
+  options.vocab = flags.vocab;
+  options.device = flags.device;
+  options.tier = flags.tier;
+  options.exact = flags.exact;
+  options.chunk = chunk;
+  options.max_sessions = 1;
+  options.on_progress = [&progress](uint64_t done, uint64_t total) { progress.update(done, total); };
+  options.cancel = &interrupted();
+  Engine engine(options);
+  progress.finish();
+  if (engine.device().software && flags.device.empty()) {
+    write_message("no GPU found, using software Vulkan ({}): slow", engine.device().name);
+  }
+  return engine;
+}
+
+std::vector<uint32_t> parse_ids(std::string_view text) {
+  constexpr std::string_view kSeparators = ", \t\r\n";
+  std::vector<uint32_t> ids;
+  for (size_t begin = text.find_first_not_of(kSeparators); begin != text.npos;
+       begin = text.find_first_not_of(kSeparators, begin)) {
+    const size_t end = std::min(text.find_first_of(kSeparators, begin), text.size());
+    uint32_t id = 0;
+    const auto [rest, error] = std::from_chars(text.data() + begin, text.data() + end, id);
+    if (error != std::errc() || rest != text.data() + end) {
+      fail(ErrorCode::bad_request, "'{}' is no token id: ids are whole numbers between blanks or commas",
+           text.substr(begin, std::min<size_t>(end - begin, 40)));
+    }
+    ids.push_back(id);
+    begin = end;
+  }
+  return ids;
+}
+
+}  // namespace ravenwing::apps

@@ -1,0 +1,46 @@
+// The sub-commands, each in a file of its own, and what several of them share.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ravenwing/engine.hpp"
+
+namespace ravenwing::apps {
+
+// Each adds its sub-command to the program; the command runs at the end of parsing and throws what goes wrong.
+void add_generate(CLI::App& program);
+void add_inspect(CLI::App& program);
+void add_devices(CLI::App& program);
+void add_doctor(CLI::App& program);
+void add_tokenize(CLI::App& program);
+void add_perplexity(CLI::App& program);
+void add_logits(CLI::App& program);
+
+template <typename... Args>
+[[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// What every command that runs a model takes.
+struct EngineFlags {
+  std::string model, vocab, device, tier;  // as in EngineOptions; no model: the demo model
+  bool exact = false;
+};
+void add_engine_flags(CLI::App& command, EngineFlags& flags);
+void add_device_flag(CLI::App& command, std::string& device);
+
+/// Opens the device and loads the model, with a progress bar where loading takes long, and says so where a CPU has to
+/// stand in for the GPU. Ctrl-C ends this and every later call of the engine.
+Engine open_engine(const EngineFlags& flags, uint32_t chunk = EngineOptions{}.chunk);
+
+/// Numbers between blanks and commas.
+std::vector<uint32_t> parse_ids(std::string_view text);
+
+}  // namespace ravenwing::apps
