@@ -25,7 +25,7 @@ build: setup $(call configured,release) ## build build/release/bin/ravenwing
 	@cmake --build --preset release
 
 demo: build ## let the demo model tell a story
-	@$(program) generate --prompt "Once upon a time" -n 200 --temperature 0.8 --top-p 0.9 --seed 7
+	@$(program) generate --echo --prompt "Once upon a time" -n 200 --temperature 0.8 --top-p 0.9 --seed 7
 
 .PHONY: test-programs
 test-programs: build $(call configured,dev) $(call configured,asan)

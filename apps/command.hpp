@@ -40,6 +40,9 @@ void add_device_flag(CLI::App& command, std::string& device);
 /// stand in for the GPU. Ctrl-C ends this and every later call of the engine.
 Engine open_engine(const EngineFlags& flags, uint32_t chunk = EngineOptions{}.chunk);
 
+/// A paragraph on an adapter, as `devices` and `doctor` show it.
+std::string describe(size_t index, const DeviceInfo& device);
+
 /// Numbers between blanks and commas.
 std::vector<uint32_t> parse_ids(std::string_view text);
 

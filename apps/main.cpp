@@ -55,7 +55,8 @@ std::string unknown_word(const CLI::App& program) {
   std::vector<std::string> words = command.remaining();
   if (words.empty()) return {};
   // In `--top_k 5` both are left over; the flag is the one to name.
-  const auto flag = std::find_if(words.begin(), words.end(), [](const std::string& word) { return word.starts_with('-'); });
+  const auto flag =
+      std::find_if(words.begin(), words.end(), [](const std::string& word) { return word.starts_with('-'); });
   const std::string& word = flag == words.end() ? words.front() : *flag;
   const bool is_flag = word.starts_with('-');
   const bool is_command = !is_flag && chosen.empty();
@@ -63,14 +64,18 @@ std::string unknown_word(const CLI::App& program) {
   const std::string match = is_flag      ? nearest(name, flags_of(command))
                             : is_command ? nearest(name, commands_of(program))
                                          : std::string();
-  return fmt::format("unknown {} '{}'{}", is_flag ? "flag" : is_command ? "command" : "argument", word,
-                     match.empty() ? "" : fmt::format(" (did you mean {}?)", match));
+  return fmt::format("unknown {} '{}'{}",
+                     is_flag      ? "flag"
+                     : is_command ? "command"
+                                  : "argument",
+                     word, match.empty() ? "" : fmt::format(" (did you mean {}?)", match));
 }
 
 ExitStatus usage_error(const CLI::App& program, const CLI::ParseError& error) {
   const std::vector<CLI::App*> chosen = program.get_subcommands();
   std::string message = unknown_word(program);
-  if (message.empty() && chosen.empty()) message = fmt::format("no command; there are {}", fmt::join(commands_of(program), ", "));
+  if (message.empty() && chosen.empty())
+    message = fmt::format("no command; there are {}", fmt::join(commands_of(program), ", "));
   if (message.empty()) message = error.what();
   write_message("error: {}", message);
   write_message("see `ravenwing {}--help`", chosen.empty() ? "" : chosen.front()->get_name() + " ");
@@ -108,7 +113,11 @@ ExitStatus run(int argc, char** argv) {
   } catch (const OutputClosed&) {
     return kDone;
   } catch (const Error& error) {
-    write_message("error: {}", error.what());
+    if (error.code() == ErrorCode::cancelled) {
+      write_message("interrupted");
+    } else {
+      write_message("error: {}", error.what());
+    }
     return status_of(error.code());
   } catch (const std::bad_alloc&) {
     write_message("error: out of memory");

@@ -17,15 +17,15 @@ NpyWriter::NpyWriter(std::filesystem::path path, const std::vector<uint64_t>& sh
   std::error_code ignored;
   // Renaming over /dev/null or a folder is not what anybody means.
   if (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored)) {
-    fail(ErrorCode::bad_file, "cannot write {}: it is no regular file", path_.string());
+    fail(ErrorCode::bad_file, "cannot write '{}': it is no regular file", path_.string());
   }
   temporary_ = path_.string() + fmt::format(".{}.tmp", getpid());
   file_ = std::fopen(temporary_.c_str(), "wbxe");
   if (file_ == nullptr) fail_io();
 
   // Version 1.0: magic, two bytes of version, length of the header, which ends with a newline at a multiple of 64.
-  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{}), }}", fmt::join(shape, ", "),
-                                   shape.size() == 1 ? "," : "");
+  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{}), }}",
+                                   fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   constexpr size_t kPreambleBytes = 10;
   header.append(63 - (kPreambleBytes + header.size()) % 64, ' ');
   header += '\n';
@@ -54,7 +54,7 @@ void NpyWriter::write_bytes(const void* bytes, size_t n) {
 }
 
 void NpyWriter::fail_io() const {
-  fail(ErrorCode::bad_file, "cannot write {}: {}", path_.string(), std::strerror(errno));
+  fail(ErrorCode::bad_file, "cannot write '{}': {}", path_.string(), std::strerror(errno));
 }
 
 void write_npy(const std::filesystem::path& path, const std::vector<uint64_t>& shape, std::span<const float> values) {

@@ -33,7 +33,7 @@ class File {
       fd_ = standard_ ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
       check_interrupted();
     } while (fd_ < 0 && errno == EINTR);
-    name_ = standard_ ? "standard input" : path;
+    name_ = standard_ ? "standard input" : "'" + path + "'";
     if (fd_ < 0) fail_io();
   }
   ~File() {

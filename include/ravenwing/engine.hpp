@@ -89,7 +89,8 @@ class Session {
   /// The same after each of `ids`: visit(i, logits [n_vocab]), in order.
   void logits_of_each(std::span<const uint32_t> ids, const std::function<void(size_t index, std::span<const float> logits)>& visit);
   /// Continues with `ids` and scores them: out[i] = -ln p(ids[i + 1] | all before), ids.size() - 1 values.
-  std::vector<double> score(std::span<const uint32_t> ids);
+  /// `on_progress` is called with how many there are so far.
+  std::vector<double> score(std::span<const uint32_t> ids, const std::function<void(size_t n_scored)>& on_progress = {});
   /// Continues with `ids`, then with up to max_tokens sampled ones. An empty text starts with id 0.
   Completion generate(std::span<const uint32_t> ids, const GenerateOptions& options);
 

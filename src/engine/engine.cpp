@@ -144,11 +144,14 @@ void Session::logits_of_each(std::span<const uint32_t> ids, const std::function<
   }
 }
 
-std::vector<double> Session::score(std::span<const uint32_t> ids) {
+std::vector<double> Session::score(std::span<const uint32_t> ids, const std::function<void(size_t)>& on_progress) {
   std::vector<double> scores;
   if (ids.empty()) return scores;
   impl_->engine.check_ids(ids);
-  logits_of_each(ids.first(ids.size() - 1), [&](size_t i, std::span<const float> logits) { scores.push_back(negative_log_likelihood(logits, ids[i + 1])); });
+  logits_of_each(ids.first(ids.size() - 1), [&](size_t i, std::span<const float> logits) {
+    scores.push_back(negative_log_likelihood(logits, ids[i + 1]));
+    if (on_progress) on_progress(scores.size());
+  });
   feed(ids.last(1));
   return scores;
 }

@@ -1,0 +1,48 @@
+// ravenwing doctor: a paragraph to paste into a bug report.
+#include "command.hpp"
+#include "system_info.hpp"
+#include "terminal.hpp"
+
+namespace ravenwing::apps {
+namespace {
+
+/// One line for each tier. False if one of them went wrong.
+bool run_self_tests(const std::string& device) {
+  bool all_passed = true;
+  for (const char* tier : {"T0", "T1"}) {
+    check_interrupted();
+    try {
+      write_out(fmt::format("Self-test passed: {}\n", printable(self_test(device, tier))));
+    } catch (const Error& error) {
+      // The adapter does not reach the tier, which is no fault.
+      const bool passed_over = error.code() == ErrorCode::bad_request;
+      if (error.code() == ErrorCode::no_device) throw;
+      all_passed = all_passed && passed_over;
+      write_out(
+          fmt::format("Self-test {}: {} {}\n", passed_over ? "left out" : "FAILED", tier, printable(error.what())));
+    }
+  }
+  return all_passed;
+}
+
+void run(const std::string& device) {
+  write_out(fmt::format("Ravenwing {} on {}\n", RAVENWING_VERSION, operating_system()));
+  write_out(fmt::format("Vulkan loader: {}\n", vulkan_loader()));
+  write_out(fmt::format("WebGPU library: {}\n", webgpu_library()));
+  const std::vector<DeviceInfo> devices = list_devices();
+  for (size_t i = 0; i < devices.size(); ++i) write_out("Adapter " + describe(i, devices[i]));
+  if (!run_self_tests(device)) fail(ErrorCode::unsupported, "the self-test failed");
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& program) {
+  CLI::App* command =
+      program.add_subcommand("doctor", "describe driver, adapters and library for a bug report, and test them");
+  auto device = std::make_shared<std::string>();
+  add_device_flag(*command, *device);
+  command->footer("Example:\n  ravenwing doctor > report.txt");
+  command->callback([device] { run(*device); });
+}
+
+}  // namespace ravenwing::apps
