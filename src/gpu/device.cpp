@@ -19,6 +19,8 @@ struct Device::Errors {
 
 namespace {
 
+constexpr uint64_t kSmallReadBytes = 64 << 10;
+
 std::string text(wgpu::StringView view) { return std::string(std::string_view(view)); }
 
 /// T0 is the default limits by definition; T1 asks for what the adapter has, so that few large buffers suffice.
@@ -108,6 +110,7 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
 }
 
 Device::~Device() {
+  small_read_ = {};
   if (device_) device_.Destroy();
   // Destruction delivers the callbacks that are still due; they use errors_.
   instance_.ProcessEvents();
@@ -157,17 +160,24 @@ void Device::submit(const wgpu::CommandBuffer& commands) { queue_.Submit(1, &com
 
 std::vector<std::byte> Device::read(const BufferView& view) {
   const uint64_t size = round_up(view.size, 4);
-  Buffer staging = create_buffer(size, wgpu::BufferUsage::MapRead | wgpu::BufferUsage::CopyDst, Account::staging, "read");
+  const wgpu::BufferUsage usage = wgpu::BufferUsage::MapRead | wgpu::BufferUsage::CopyDst;
+  // Sampled ids are read after every step: the small buffer stays.
+  Buffer large;
+  if (size > kSmallReadBytes) large = create_buffer(size, usage, Account::staging, "read");
+  else if (!small_read_) small_read_ = create_buffer(kSmallReadBytes, usage, Account::staging, "read");
+  const wgpu::Buffer& staging = large ? large.handle() : small_read_.handle();
   const wgpu::CommandEncoder encoder = device_.CreateCommandEncoder();
-  encoder.CopyBufferToBuffer(view.buffer, view.offset, staging.handle(), 0, size);
+  encoder.CopyBufferToBuffer(view.buffer, view.offset, staging, 0, size);
   submit(encoder.Finish());
   wgpu::MapAsyncStatus status = wgpu::MapAsyncStatus::Error;
-  wait(staging.handle().MapAsync(wgpu::MapMode::Read, 0, size, wgpu::CallbackMode::WaitAnyOnly,
-                                 [&](wgpu::MapAsyncStatus result, wgpu::StringView) { status = result; }));
+  wait(staging.MapAsync(wgpu::MapMode::Read, 0, size, wgpu::CallbackMode::WaitAnyOnly,
+                        [&](wgpu::MapAsyncStatus result, wgpu::StringView) { status = result; }));
   check();
-  RAVENWING_CHECK(status == wgpu::MapAsyncStatus::Success);
-  const auto* data = static_cast<const std::byte*>(staging.handle().GetConstMappedRange(0, size));
-  return {data, data + view.size};
+  if (status != wgpu::MapAsyncStatus::Success) fail(ErrorCode::device_lost, "[device] {} did not give back results", adapter_.name);
+  const auto* data = static_cast<const std::byte*>(staging.GetConstMappedRange(0, size));
+  std::vector<std::byte> bytes(data, data + view.size);
+  staging.Unmap();
+  return bytes;
 }
 
 void Device::wait(wgpu::Future future) { instance_.WaitAny(future, UINT64_MAX); }

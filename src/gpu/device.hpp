@@ -140,6 +140,7 @@ class Device {
   // Shared with the device's callbacks, which may come after ~Device.
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};
+  Buffer small_read_;
 };
 
 }  // namespace ravenwing::gpu
