@@ -54,10 +54,10 @@ std::string unknown_word(const CLI::App& program) {
   const CLI::App& command = chosen.empty() ? program : *chosen.front();
   std::vector<std::string> words = command.remaining();
   if (words.empty()) return {};
-  // In `--top_k 5` both are left over; the flag is the one to name.
+  // In `generate --top_k 5` both are left over, and the flag is the one to name; in `genrate -n 5` it is the command.
   const auto flag =
       std::find_if(words.begin(), words.end(), [](const std::string& word) { return word.starts_with('-'); });
-  const std::string& word = flag == words.end() ? words.front() : *flag;
+  const std::string& word = chosen.empty() || flag == words.end() ? words.front() : *flag;
   const bool is_flag = word.starts_with('-');
   const bool is_command = !is_flag && chosen.empty();
   const std::string name = word.substr(0, word.find('='));

@@ -1,6 +1,7 @@
 #include "terminal.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,12 +46,14 @@ class File {
   /// 0 at the end.
   size_t read(std::array<char, 65536>& bytes) {
     while (true) {
+      // Not in read() itself: a signal that comes just before it would leave it waiting.
+      pollfd ready = {.fd = fd_, .events = POLLIN, .revents = 0};
+      const int n_ready = poll(&ready, 1, 100);
+      check_interrupted();
+      if (n_ready == 0) continue;
       const ssize_t n = ::read(fd_, bytes.data(), bytes.size());
       if (n >= 0) return size_t(n);
-      const int error = errno;
-      check_interrupted();
-      errno = error;
-      if (error != EINTR) fail_io();
+      if (errno != EINTR) fail_io();
     }
   }
   const std::string& name() const { return name_; }

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""ravenwing generate on the demo model."""
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from program import DEMO_MODEL, PROGRAM, ProgramTest, needs_adapter
+
+PROMPT = "Once upon a time"
+
+
+@needs_adapter
+class GenerateTest(ProgramTest):
+    def test_json(self):
+        result = self.run_json("generate", "-p", PROMPT, "-n", "8", "--temp", "0")
+        self.assertLessEqual({"text", "ids", "finish_reason", "timings", "seed"}, result.keys())
+        self.assertEqual(set(result["timings"]), {"load_ms", "device_ms", "prefill_tokens", "prefill_tok_s", "decode_tokens",
+                                                  "decode_tok_s"})
+        self.assertEqual(len(result["ids"]), 8)
+        self.assertEqual(result["finish_reason"], "length")
+        self.assertEqual(result["timings"]["prefill_tokens"], 4)
+        for key in ("load_ms", "prefill_tok_s", "decode_tok_s"):
+            self.assertGreater(result["timings"][key], 0)
+        # No stop token and no half character among them: the text is that of the ids.
+        ids = " ".join(map(str, result["ids"]))
+        self.assertEqual(self.run_program("tokenize", "-m", DEMO_MODEL, "--decode", ids)[0].decode(), result["text"])
+
+    def test_text_is_that_of_json_however_the_prompt_comes(self):
+        flags = ("-n", "8", "--exact", "--seed", "5", "--temperature", "0.9", "--top-p", "0.9", "--top-k", "50")
+        expected = self.run_json("generate", "-p", PROMPT, *flags)["text"].encode()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(PROMPT.encode())
+            file.flush()
+            from_file, stderr = self.run_program("generate", "-m", DEMO_MODEL, "-f", file.name, *flags)
+        self.assertEqual(from_file, expected + b"\n")
+        self.assertRegex(stderr, r"ravenwing: load [\d.]+ ms .*prefill 4 tokens at [\d.]+ tok/s, decode \d+ tokens at [\d.]+ tok/s, .*"
+                                 r" T[01], seed 5\n\Z")
+        self.assertEqual(self.run_program("generate", *flags, stdin=PROMPT.encode())[0], expected + b"\n")
+        self.assertEqual(self.run_program("generate", "-f", "-", "--echo", *flags, stdin=PROMPT.encode())[0],
+                         PROMPT.encode() + expected + b"\n")
+
+    def test_seeds(self):
+        run = lambda *seed: self.run_json("generate", "-p", "The", "-n", "6", "--temp", "1.5", "--top-p", "1", *seed)
+        first, again, other, random = run("-s", "1"), run("-s", "1"), run("-s", "2"), run()
+        self.assertEqual(first["ids"], again["ids"])
+        self.assertNotEqual(first["ids"], other["ids"])
+        self.assertEqual(random["ids"], run("--seed", str(random["seed"]))["ids"])
+
+    def test_stop(self):
+        flags = ("generate", "-p", PROMPT, "-n", "8", "--temp", "0", "--exact")
+        whole = self.run_json(*flags)["text"]
+        stop = whole[9:13]  # begins and ends within tokens
+        result = self.run_json(*flags, "--stop", "[never,there]", "--stop", stop, "--stop", "{}")
+        self.assertEqual((result["text"], result["finish_reason"]), (whole[:whole.index(stop)], "stop"))
+        self.assertEqual(self.run_program(*flags, "--stop", stop)[0].decode().rstrip("\n"), result["text"].rstrip("\n"))
+        # A flag takes one text; those that look like lists are texts too.
+        self.assertEqual(self.run_json(*flags, "--stop", f"[{stop},x]")["text"], whole)
+
+    def test_empty_prompt_and_no_tokens(self):
+        self.assertEqual(len(self.run_json("generate", "-p", "", "-n", "2", "--temp", "0")["ids"]), 2)
+        self.assertEqual(self.run_json("generate", "-p", "a", "-n", "0")["text"], "")
+
+    def test_interrupted(self):
+        command = [PROGRAM, "generate", "-p", PROMPT, "-n", "4000", "--seed", "1"]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                begin = process.stdout.read(12)
+                self.assertEqual(len(begin), 12)
+                process.send_signal(number)
+                stderr = process.stderr.read().decode()
+                self.assertEqual(process.wait(timeout=60), 130, stderr)
+                self.assertTrue(stderr.endswith("ravenwing: interrupted\n"), stderr)
+                (begin + process.stdout.read()).decode()  # whole characters
+
+    def test_reader_that_goes_away(self):
+        with subprocess.Popen([PROGRAM, "generate", "-p", PROMPT, "-n", "4000", "--seed", "1"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.read(4)
+            process.stdout.close()
+            stderr = process.stderr.read().decode()
+            self.assertEqual(process.wait(timeout=60), 0, stderr)
+            self.assertNotIn("error", stderr)
+
+    def test_software_is_announced_unless_asked_for(self):
+        devices = self.run_json("devices")
+        flags = ("generate", "-p", "a", "-n", "1", "--seed", "1")
+        note = "no GPU found, using software Vulkan"
+        self.assertEqual(note in self.run_program(*flags)[1], devices[0]["software"])
+        self.assertNotIn(note, self.run_program(*flags, "--device", "0")[1])
+        self.assertNotIn(note, self.run_program(*flags, "--device", devices[0]["name"][1:6].upper(), "--tier", "T0")[1])
+        if any(device["software"] for device in devices):
+            result = json.loads(self.run_program(*flags, "--device", "software", "--json")[0])
+            self.assertEqual(result["device"], next(device["name"] for device in devices if device["software"]))
+
+    def test_locales_change_nothing(self):
+        flags = ("generate", "-p", PROMPT, "-n", "2", "--temperature", "0.5", "--top-p", "0.9", "--seed", "3", "--exact")
+        expected = self.run_json(*flags)["ids"]
+        for locale in ("de_DE.UTF-8", "tr_TR.UTF-8"):
+            self.assertEqual(self.run_json(*flags, env={"LC_ALL": locale})["ids"], expected)
+
+    def test_runs_from_any_folder(self):
+        program = os.path.abspath(PROGRAM)
+        done = subprocess.run([program, "generate", "-p", "a", "-n", "1"], cwd="/", stdin=subprocess.DEVNULL, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

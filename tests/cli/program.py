@@ -1,0 +1,53 @@
+"""Runs the program under test, $RAVENWING_PROGRAM, as its users do."""
+import functools
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+PROGRAM = os.environ.get("RAVENWING_PROGRAM", "build/dev/bin/ravenwing")
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+DEMO_MODEL = os.path.join(ROOT, "models/demo/tiny-rwkv7-Q4_K_M.gguf")
+GOLDEN = os.path.join(ROOT, "tests/data/golden")
+COMMANDS = ("generate", "inspect", "devices", "doctor", "tokenize", "perplexity", "logits")
+
+
+@functools.cache
+def has_adapter():
+    if subprocess.run([PROGRAM, "devices"], capture_output=True).returncode != 3:
+        return True
+    if os.environ.get("RAVENWING_REQUIRE_GPU"):
+        sys.exit("RAVENWING_REQUIRE_GPU is set and there is no adapter")
+    return False
+
+
+needs_adapter = unittest.skipUnless(has_adapter(), "no adapter")
+
+
+class ProgramTest(unittest.TestCase):
+    def run_program(self, *args, status=0, stdin=b"", env=None):
+        """(stdout, stderr) as bytes and text; standard input is a pipe."""
+        environment = {**os.environ, **(env or {})}
+        done = subprocess.run([PROGRAM, *args], input=stdin, capture_output=True, env=environment)
+        stderr = done.stderr.decode(errors="replace")
+        self.assertEqual(done.returncode, status, f"{args}: {stderr}")
+        self.assertRegex(stderr, r"\A(ravenwing: [^\x00-\x1f\x7f]*\n)*\Z")  # no bars, no colours
+        return done.stdout, stderr
+
+    def run_json(self, *args, **options):
+        stdout, _ = self.run_program(*args, "--json", **options)
+
+        def refuse(word):
+            self.fail(f"{word} is no JSON")
+
+        return json.loads(stdout.decode(), parse_constant=refuse)
+
+    def expect_error(self, *args, status, words, stdin=b""):
+        """The command fails with one line that has all the words, and writes no data."""
+        stdout, stderr = self.run_program(*args, status=status, stdin=stdin)
+        self.assertEqual(stdout, b"")
+        errors = [line for line in stderr.splitlines() if line.startswith("ravenwing: error: ")]
+        self.assertEqual(len(errors), 1, stderr)
+        for word in words:
+            self.assertIn(word, errors[0])

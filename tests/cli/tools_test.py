@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""ravenwing inspect, devices, doctor, perplexity and logits on the demo model."""
+import array
+import ast
+import hashlib
+import json
+import math
+import os
+import re
+import struct
+import tempfile
+import unittest
+
+from program import DEMO_MODEL, GOLDEN, ProgramTest, needs_adapter
+
+# "Once upon a time" in the demo model's vocabulary
+IDS = [2397, 3662, 286, 3631]
+N_VOCAB = 8192
+
+
+def read_npy(path):
+    """(shape, values) of a float32 array in NumPy's format, version 1.0."""
+    with open(path, "rb") as file:
+        content = file.read()
+    assert content[:8] == b"\x93NUMPY\x01\x00", content[:8]
+    begin = 10 + struct.unpack("<H", content[8:10])[0]
+    assert begin % 64 == 0 and content[begin - 1:begin] == b"\n", begin
+    header = ast.literal_eval(content[10:begin].decode())
+    assert header["descr"] == "<f4" and header["fortran_order"] is False, header
+    values = array.array("f", content[begin:])
+    assert len(values) == math.prod(header["shape"]), header
+    return header["shape"], values
+
+
+class InspectTest(ProgramTest):
+    def test_json(self):
+        info = self.run_json("inspect", DEMO_MODEL)
+        expected = {"container": "gguf", "architecture": "rwkv7", "n_layer": 6, "n_embd": 512, "n_head": 8, "head_size": 64,
+                    "n_ffn": 2048, "n_vocab": N_VOCAB, "rank_w": 64, "rank_a": 64, "rank_v": 32, "rank_g": 128,
+                    "file_bytes": os.path.getsize(DEMO_MODEL)}
+        self.assertEqual({key: info[key] for key in expected}, expected)
+        self.assertEqual(info["metadata"]["general.architecture"], "rwkv7")
+        self.assertEqual(sum(tensor["n_bytes"] for tensor in info["tensors"]), sum(info["bytes_by_type"].values()))
+        head = next(tensor for tensor in info["tensors"] if tensor["name"] == "output.weight")
+        self.assertEqual((head["type"], head["shape"]), ("Q6_K", [N_VOCAB, 512]))
+
+    def test_text(self):
+        text = self.run_program("inspect", DEMO_MODEL)[0].decode()
+        for words in ("8 heads of 64", "w 64, a 64, v 32, g 128", "general.name = tiny-rwkv7", "Q4_K"):
+            self.assertIn(words, text)
+        self.assertRegex(text, r"output\.weight +Q6_K +\[8192, 512\]")
+
+
+@needs_adapter
+class DeviceTest(ProgramTest):
+    def test_devices(self):
+        devices = self.run_json("devices")
+        text = self.run_program("devices")[0].decode()
+        for index, device in enumerate(devices):
+            self.assertEqual(device["index"], index)
+            self.assertIn(device["tier"], ("T0", "T1"))
+            self.assertGreaterEqual(device["limits"]["binding_bytes_max"], 128 << 20)  # what WebGPU promises
+            self.assertIn(f"{index}: {device['name']}", text)
+        self.assertEqual([device["software"] for device in devices], sorted(device["software"] for device in devices))
+
+    def test_doctor(self):
+        report = self.run_program("doctor")[0].decode()
+        self.assertRegex(report, r"\ARavenwing \d+\.\d+\.\d+ on .*Linux \d")
+        self.assertRegex(report, r"\nVulkan loader: 1\.\d+\.\d+, /.*libvulkan")
+        path, found = re.search(r"\nWebGPU library: (/.*), SHA-256 ([0-9a-f]{64})\n", report).groups()
+        with open(path, "rb") as file:
+            self.assertEqual(found, hashlib.file_digest(file, "sha256").hexdigest())
+        first = self.run_json("devices")[0]
+        self.assertIn(f"\nAdapter 0: {first['name']}", report)
+        tiers = ["T0", "T1"] if first["tier"] == "T1" else ["T0"]
+        self.assertEqual(re.findall(r"\nSelf-test passed: (T\d) ", report), tiers)
+        self.assertNotIn("FAILED", report)
+
+    def test_doctor_without_its_device(self):
+        stdout, stderr = self.run_program("doctor", "--device", "nosuch", status=3)
+        self.assertIn(b"\nAdapter 0: ", stdout)
+        self.assertIn("nosuch", stderr)
+
+
+@needs_adapter
+class PerplexityTest(ProgramTest):
+    def setUp(self):
+        with open(os.path.join(GOLDEN, "validation.txt"), "rb") as file:
+            self.text = file.read(500)
+        self.n_tokens = len(self.run_json("tokenize", "-m", DEMO_MODEL, "-", stdin=self.text)["ids"])
+
+    def test_json(self):
+        result = self.run_json("perplexity", "-f", "-", stdin=self.text)
+        self.assertEqual(list(result), ["model", "tokens", "nats_per_token", "perplexity", "bits_per_byte"])
+        self.assertEqual(result["tokens"], self.n_tokens - 1)
+        with open(os.path.join(GOLDEN, "validation.nll.npy"), "rb") as file:
+            reference = array.array("f", file.read()[128:])
+        mean = sum(reference[:self.n_tokens - 1]) / (self.n_tokens - 1)
+        # Four-bit weights against fp32 on few tokens.
+        self.assertAlmostEqual(result["nats_per_token"], mean, delta=0.15)
+        self.assertAlmostEqual(result["perplexity"], math.exp(result["nats_per_token"]), places=6)
+        bits = result["nats_per_token"] * result["tokens"] / math.log(2) / len(self.text)
+        self.assertAlmostEqual(result["bits_per_byte"], bits, places=6)
+
+    def test_chunks_change_nothing_where_it_is_exact(self):
+        text = self.text[:120]
+        whole, one, seven = (self.run_json("perplexity", "-f", "-", "--exact", "--chunk", n, stdin=text) for n in ("512", "1", "7"))
+        self.assertEqual(whole, one)
+        self.assertEqual(whole, seven)
+
+    def test_text(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.text[:40])
+            file.flush()
+            stdout, _ = self.run_program("perplexity", "-m", DEMO_MODEL, "-f", file.name)
+        self.assertRegex(stdout, rb"\A[\d.]+ nats/token, perplexity [\d.]+, [\d.]+ bits/byte \(\d+ tokens scored\)\n\Z")
+
+    def test_too_short(self):
+        for text in (b"", b"a"):
+            self.expect_error("perplexity", "-f", "-", stdin=text, status=1, words=["at least 2"])
+
+
+@needs_adapter
+class LogitsTest(ProgramTest):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def logits(self, *flags):
+        path = os.path.join(self.folder.name, "logits.npy")
+        self.assertEqual(self.run_program("logits", "--out", path, *flags)[0], b"")
+        self.assertEqual([name for name in os.listdir(self.folder.name) if name.endswith(".tmp")], [])
+        return read_npy(path)
+
+    def test_one_row_all_rows_and_what_generate_chooses(self):
+        shape, last = self.logits("--exact", "-p", "Once upon a time")
+        self.assertEqual(shape, (N_VOCAB,))
+        shape, rows = self.logits("--exact", "--ids", ",".join(map(str, IDS)), "--all")
+        self.assertEqual(shape, (len(IDS), N_VOCAB))
+        self.assertEqual(rows[-N_VOCAB:], last)
+        greedy = self.run_json("generate", "--exact", "-p", "Once upon a time", "-n", "1", "--temp", "0")["ids"]
+        self.assertEqual(greedy, [last.index(max(last))])
+
+    def test_against_golden(self):
+        with open(os.path.join(GOLDEN, "prompts.json"), encoding="utf-8") as file:
+            prompt = next(prompt for prompt in json.load(file) if prompt["name"] == "short")
+        self.assertEqual(prompt["ids"], IDS)
+        _, last = self.logits("-p", prompt["text"])
+        for token, logit in prompt["top20"][:5]:
+            self.assertAlmostEqual(last[token], logit, delta=0.5)  # four-bit weights against fp32
+
+    def test_states(self):
+        folder = os.path.join(self.folder.name, "new", "state")
+        self.logits("--ids", "2397 3662", "--state-out", folder)
+        for name, expected in (("time_shift", (6, 512)), ("wkv", (6, 8, 64, 64)), ("channel_shift", (6, 512))):
+            shape, values = read_npy(os.path.join(folder, name + ".npy"))
+            self.assertEqual(shape, expected)
+            self.assertTrue(any(values))
+            self.assertTrue(all(map(math.isfinite, values)))
+
+    def test_places_that_cannot_be_written(self):
+        self.expect_error("logits", "-p", "a", "--out", os.path.join(self.folder.name, "no/x.npy"), status=1, words=["x.npy", "No such"])
+        self.expect_error("logits", "-p", "a", "--out", self.folder.name, status=1, words=["no regular file"])
+
+    def test_ids_that_the_model_does_not_have(self):
+        path = os.path.join(self.folder.name, "x.npy")
+        self.expect_error("logits", "--ids", "8192", "--out", path, status=2, words=["8192"])
+        self.expect_error("logits", "--ids", "", "--out", path, status=2, words=["no token"])
+        self.assertEqual(os.listdir(self.folder.name), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Flags, exit statuses, messages, and standard streams that are closed or full."""
+import os
+import pty
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from program import COMMANDS, DEMO_MODEL, PROGRAM, ProgramTest, needs_adapter
+
+
+class HelpTest(ProgramTest):
+    def test_every_command_has_help_with_an_example(self):
+        for command in COMMANDS:
+            stdout, _ = self.run_program(command, "--help")
+            self.assertIn(b"\nExample:\n  ravenwing " + command.encode(), stdout)
+
+    def test_help_lists_every_command(self):
+        stdout, _ = self.run_program("--help")
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command} ".encode(), stdout)
+        self.assertIn(b"Example", stdout)
+
+    def test_version(self):
+        stdout, _ = self.run_program("--version")
+        self.assertRegex(stdout, rb"\Aravenwing \d+\.\d+\.\d+\n\Z")
+
+
+class UsageTest(ProgramTest):
+    def test_unknown_words_name_the_nearest(self):
+        for args, words in (
+            (["generate", "--top_k", "5", "-p", "a"], ["--top_k", "did you mean --top-k?"]),
+            (["generate", "--tempreature=1"], ["did you mean --temperature?"]),
+            (["inspect", "--jsn"], ["did you mean --json?"]),
+            (["genrate"], ["did you mean generate?"]),
+            (["perplexty", "-f", "x"], ["did you mean perplexity?"]),
+            (["tokenize", "--xyzzyx", "a"], ["unknown flag '--xyzzyx'"]),
+            (["inspect", "a", "b"], ["unknown argument 'b'"]),
+            ([], ["no command", "generate"]),
+        ):
+            with self.subTest(args=args):
+                self.expect_error(*args, status=2, words=words)
+
+    def test_no_suggestion_for_what_is_like_nothing(self):
+        _, stderr = self.run_program("tokenize", "--xyzzyx", "a", status=2)
+        self.assertNotIn("did you mean", stderr)
+
+    def test_values(self):
+        for args, words in (
+            (["generate", "-n"], ["--max-tokens"]),
+            (["generate", "-n", "many"], ["--max-tokens"]),
+            (["generate", "-n", "-1", "-p", "a"], ["--max-tokens"]),
+            (["generate", "-n", "1", "-n", "2"], ["--max-tokens"]),
+            (["generate", "-p", "a", "--temp", "nan"], ["temperature"]),
+            (["generate", "-p", "a", "--top-p", "1.5"], ["top_p"]),
+            (["generate", "-p", "a", "-f", "b"], ["-p", "-f"]),
+            (["generate", "-p", "a", "--tier", "T9"], ["--tier", "T9"]),
+            (["perplexity", "-f", DEMO_MODEL, "--chunk", "0"], ["--chunk"]),
+            (["perplexity"], ["--file"]),
+            (["inspect"], ["FILE"]),
+            (["logits", "-p", "a"], ["--out"]),
+            (["logits", "--out", "x.npy"], ["--ids"]),
+            (["logits", "--ids", "1,x", "--out", "x.npy"], ["'x' is no token id"]),
+        ):
+            with self.subTest(args=args):
+                self.expect_error(*args, status=2, words=words)
+
+    def test_no_prompt_on_a_terminal(self):
+        terminal, stdin = pty.openpty()
+        done = subprocess.run([PROGRAM, "generate"], stdin=stdin, capture_output=True)
+        os.close(terminal)
+        os.close(stdin)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"no prompt", done.stderr)
+
+    @needs_adapter
+    def test_device_that_is_not_there(self):
+        for device in ("nosuch", "99"):
+            self.expect_error("generate", "-p", "a", "--device", device, status=3, words=[device, "0: "])
+
+
+class FileTest(ProgramTest):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def test_models_that_are_none(self):
+        with open(DEMO_MODEL, "rb") as file:
+            head = file.read(100_000)
+        for name, content in (("short.gguf", head), ("empty.gguf", b""), ("text.gguf", b"The raven said nothing.")):
+            with open(self.path(name), "wb") as file:
+                file.write(content)
+            self.expect_error("inspect", self.path(name), status=1, words=[name])
+            self.expect_error("generate", "-m", self.path(name), "-p", "a", status=1, words=[name])
+
+    def test_files_that_cannot_be_read(self):
+        for args in (["inspect", self.path("missing")], ["generate", "-m", self.path("missing"), "-p", "a"],
+                     ["generate", "-f", self.path("missing")], ["perplexity", "-f", self.path("missing")],
+                     ["tokenize", "--vocab", self.path("missing"), "a"]):
+            self.expect_error(*args, status=1, words=["missing", "No such file"])
+        for args in (["inspect", self.folder.name], ["perplexity", "-f", self.folder.name]):
+            self.expect_error(*args, status=1, words=[self.folder.name, "irectory"])
+
+    def test_line_feed_in_a_file_name(self):
+        self.expect_error("inspect", self.path("a\nb"), status=1, words=["a\\x0ab"])
+        self.expect_error("perplexity", "-f", self.path("a\nb\x1b[1m"), status=1, words=["a\\x0ab\\x1b[1m"])
+
+
+class StreamTest(ProgramTest):
+    def shell(self, line):
+        done = subprocess.run(["bash", "-c", "set -o pipefail; " + line], capture_output=True, env={**os.environ, "P": PROGRAM})
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def test_reader_that_goes_away(self):
+        # More than a pipe holds, so that writing must fail.
+        status, stdout, stderr = self.shell("head -c 300000 /dev/zero | \"$P\" tokenize - | head -c 4")
+        self.assertEqual((status, stdout, stderr), (0, b"1 1 ", ""))
+
+    def test_closed_and_full_streams(self):
+        for line, words in (("\"$P\" tokenize hello >&-", "cannot write"), ("\"$P\" --help >&-", "cannot write"),
+                            ("\"$P\" tokenize hello >/dev/full", "No space left"),
+                            ("\"$P\" tokenize - <&-", "cannot read standard input")):
+            with self.subTest(line=line):
+                status, _, stderr = self.shell(line)
+                self.assertEqual(status, 1)
+                self.assertIn("ravenwing: error: cannot ", stderr)
+                self.assertIn(words, stderr)
+
+    def test_closed_standard_error(self):
+        status, stdout, _ = self.shell("\"$P\" tokenize hello 2>&-")
+        self.assertEqual((status, stdout), (0, self.run_program("tokenize", "hello")[0]))
+        self.assertEqual(self.shell("\"$P\" tokenize --nosuch 2>&-")[0], 2)
+
+    def test_interrupted_while_reading(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with subprocess.Popen([PROGRAM, "tokenize", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as process:
+                # More than a pipe holds: once all is written, the program reads.
+                process.stdin.write(b"a" * 200_000)
+                process.stdin.flush()
+                process.send_signal(number)
+                self.assertEqual(process.wait(timeout=30), 130)
+                self.assertEqual(process.stdout.read(), b"")
+                self.assertEqual(process.stderr.read(), b"ravenwing: interrupted\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
