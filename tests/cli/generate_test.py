@@ -106,6 +106,13 @@ class GenerateTest(ProgramTest):
         done = subprocess.run([program, "generate", "-p", "a", "-n", "1"], cwd="/", stdin=subprocess.DEVNULL, capture_output=True)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_example(self):
+        hello = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "hello")
+        done = subprocess.run([hello], stdin=subprocess.DEVNULL, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        expected = self.run_program("generate", "-p", PROMPT, "-n", "32", "--temperature", "0.8", "--seed", "7")[0]
+        self.assertEqual(done.stdout, expected)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -2,12 +2,14 @@
 """Flags, exit statuses, messages, and standard streams that are closed or full."""
 import os
 import pty
+import re
 import signal
 import subprocess
 import tempfile
+import textwrap
 import unittest
 
-from program import COMMANDS, DEMO_MODEL, PROGRAM, ProgramTest, needs_adapter
+from program import COMMANDS, DEMO_MODEL, PROGRAM, ROOT, ProgramTest, needs_adapter
 
 
 class HelpTest(ProgramTest):
@@ -25,6 +27,17 @@ class HelpTest(ProgramTest):
     def test_version(self):
         stdout, _ = self.run_program("--version")
         self.assertRegex(stdout, rb"\Aravenwing \d+\.\d+\.\d+\n\Z")
+
+
+class ReadmeTest(ProgramTest):
+    def test_the_example_is_the_one_that_is_built(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as readme, \
+                open(os.path.join(ROOT, "examples/hello.cpp"), encoding="utf-8") as example:
+            self.assertIn(textwrap.indent(example.read(), "    "), readme.read())
+
+    def test_the_table_of_commands_is_complete(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as readme:
+            self.assertEqual(tuple(re.findall(r"(?m)^\| `([a-z]+)\b[^`]*` \|", readme.read())), COMMANDS)
 
 
 class UsageTest(ProgramTest):

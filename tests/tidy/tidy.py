@@ -30,10 +30,10 @@ ORACLE_MAY_SEE = {"base", "format", "kernels", "model"}
 # of format, kernels need the layout of weights alone
 FORMAT_HEADERS_OF_KERNELS = {"format/quant_blocks.hpp", "format/weight_format.hpp"}
 # Rooms of the code above the engine: they see include/ravenwing and their own folder, nothing of src/.
-OUTER_ROOMS = {"include", "apps", "python", "server"}
+OUTER_ROOMS = {"include", "apps", "examples", "python", "server"}
 # first folder of a third-party header -> the rooms that may include it
 THIRD_PARTY = {"webgpu": {"gpu"}, "dawn": {"gpu"}, "nlohmann": {"format", "apps", "server"}, "CLI": {"apps"}}
-WEBGPU_NEVER_REACHES = {"include", "apps", "python", "server", "engine", "tokenizer", "format"}
+WEBGPU_NEVER_REACHES = {"include", "apps", "examples", "python", "server", "engine", "tokenizer", "format"}
 
 
 def read_tree(root):
