@@ -5,12 +5,11 @@
 #include <vector>
 
 #include "gpu/uniforms.hpp"
+#include "kernels/activation.hpp"
 #include "kernels/step.hpp"
 #include "kernels/weight_layout.hpp"
 
 namespace ravenwing::kernels {
-
-enum class Activation : uint32_t { none = 0, tanh = 1, sigmoid = 2, relu = 3 };
 
 /// One matrix of a group: output[column] = activation(W input[column]), offsets in elements of their buffers.
 struct MatMulSegment {

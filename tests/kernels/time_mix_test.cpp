@@ -1,0 +1,213 @@
+// tests/kernels/time_mix_test.cpp
+#include "kernels/time_mix.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/sequences.hpp"
+#include "kernels/time_mix_ref.hpp"
+#include "kernels/values.hpp"
+
+using namespace ravenwing;
+using test::SequenceChunk;
+
+namespace {
+
+constexpr float kEpsilon = 64e-5f;
+/// Every token rounds each element of the state a few times and adds a sum over a head of 128 at most; what it has is
+/// multiplied by at most 1, so that errors add up, at worst one after another.
+constexpr double kUnitsPerToken = 32;
+/// Over 512 tokens the errors, of random signs, leave the whole this close: kNmseF32 times some tokens' worth.
+constexpr double kStateNmse = 1e-10;
+
+struct Case {
+  std::string why;
+  uint32_t n_embd, head_size;
+  bool first_layer;
+  std::vector<SequenceChunk> chunks;
+  uint32_t tokens_max = 600;
+};
+
+/// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
+struct Data {
+  std::vector<float> r_k_v, up, v_first;
+  std::vector<float> vectors, wkv_state;
+};
+
+Data make_data(test::Gpu& gpu, const Case& op) {
+  const size_t n = op.n_embd, size = test::token_count(op.chunks) * n;
+  std::mt19937 random(op.n_embd + op.head_size);
+  Data data{test::random_values(random, 3 * size, 1.5f), test::random_values(random, 4 * size, 2), test::random_values(random, size), {},
+            test::random_values(random, test::slot_count(op.chunks) * n * op.head_size)};
+  for (std::vector<float>* acts : {&data.r_k_v, &data.up, &data.v_first}) *acts = test::as_acts(gpu, *acts);
+  // Where trained models have them: w0 a0 v0 k_k k_a r_k ln_x.
+  constexpr std::array<std::array<float, 2>, 8> kScaleAndOffset = {{{4, -2}, {1, 0}, {1, 0.5f}, {0.4f, 0.8f}, {0.3f, 1}, {0.5f, 0}, {0.5f, 1}, {0.2f, 0}}};
+  for (const auto& [scale, offset] : kScaleAndOffset) {
+    const std::vector<float> vector = test::random_values(random, n, scale, offset);
+    data.vectors.insert(data.vectors.end(), vector.begin(), vector.end());
+  }
+  return data;
+}
+
+struct Result {
+  std::vector<float> gated, v_first;  // [token, n_embd]
+  std::vector<float> wkv_state;       // [slot, n_head, head_size, head_size]
+};
+
+Result run(test::Gpu& gpu, const Case& op, const Data& data) {
+  const uint32_t n_tokens = test::token_count(op.chunks);
+  const auto planes = [&](uint32_t n_planes) { return test::Planes{n_planes, op.tokens_max, n_tokens, op.n_embd}; };
+  const size_t plane_size = size_t(op.tokens_max) * kernels::act_stride(op.n_embd);
+  test::Scene scene(gpu, op.tokens_max);
+  test::add_chunks(scene, op.chunks);
+  const test::Region r_k_v = scene.input_acts(planes(3).spread(data.r_k_v), 8), up = scene.input_acts(planes(4).spread(data.up), 8);
+  const test::Region vectors = scene.input(data.vectors);
+  const test::Region v_first = op.first_layer ? scene.output_acts(plane_size) : scene.in_place_acts(planes(1).spread(data.v_first), 8);
+  const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
+  scene.run([&](const kernels::Context& context) {
+    kernels::time_mix(context, {"test", op.n_embd, op.head_size, op.first_layer, kEpsilon, scene.view(r_k_v), scene.view(up),
+                                scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated)});
+  });
+  return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
+}
+
+/// The oracle's state and output of one chunk, and how far f32 may be from them.
+std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, const Case& op, const Data& data, uint32_t first,
+                                                      const SequenceChunk& chunk) {
+  const uint32_t n = op.n_embd, n_tokens = test::token_count(op.chunks);
+  const auto plane = [&](const std::vector<float>& from, uint32_t index) {
+    return std::span(from).subspan((size_t(index) * n_tokens + first) * n, size_t(chunk.count) * n);
+  };
+  const kernels::TimeMixInput in{.n_embd = n,
+                                 .head_size = op.head_size,
+                                 .epsilon = kEpsilon,
+                                 .r = plane(data.r_k_v, 0),
+                                 .k = plane(data.r_k_v, 1),
+                                 .v = plane(data.r_k_v, 2),
+                                 .w = plane(data.up, 0),
+                                 .a = plane(data.up, 1),
+                                 .v_up = plane(data.up, 2),
+                                 .g = plane(data.up, 3),
+                                 .v_first = op.first_layer ? std::span<const float>() : plane(data.v_first, 0),
+                                 .vectors = data.vectors};
+  const size_t state_size = size_t(n) * op.head_size;
+  const auto before = data.wkv_state.begin() + ptrdiff_t(chunk.slot * state_size);
+  std::vector<double> state_values(before, before + ptrdiff_t(state_size));
+  const std::vector<double> gated_values = kernels::time_mix_ref(in, state_values);
+  const auto largest = [](const std::vector<double>& values) {
+    double result = 0;
+    for (const double value : values) result = std::max(result, std::abs(value));
+    return result;
+  };
+  const double error = kUnitsPerToken * (chunk.count + 1) * test::kF32Unit;
+  test::Expected state, gated;
+  for (const double value : state_values) state.add(value, error * largest(state_values));
+  for (const double value : gated_values) {
+    gated.add(value, error * largest(gated_values) + test::act_rounding(gpu, std::abs(value)));
+  }
+  return {state, gated};
+}
+
+void check_case(test::Gpu& gpu, const Case& op) {
+  INFO(gpu.name(), ": ", op.why, ", n_embd ", op.n_embd, ", head_size ", op.head_size, ", first_layer ", op.first_layer);
+  const Data data = make_data(gpu, op);
+  const Result result = run(gpu, op, data);
+  test::Expected states;
+  for (const float value : data.wkv_state) states.add(value, 0);
+  uint32_t first = 0;
+  for (const SequenceChunk& chunk : op.chunks) {
+    const auto [state, gated] = expected_of(gpu, op, data, first, chunk);
+    const auto begin = size_t(first) * op.n_embd, size = size_t(chunk.count) * op.n_embd;
+    test::check_close(std::span(result.gated).subspan(begin, size), gated, kStateNmse + test::nmse_max_of_acts(gpu));
+    if (!chunk.frozen && chunk.count > 0) {
+      const auto at = ptrdiff_t(chunk.slot * state.values.size());
+      std::copy(state.values.begin(), state.values.end(), states.values.begin() + at);
+      std::copy(state.tolerance.begin(), state.tolerance.end(), states.tolerance.begin() + at);
+    }
+    first += chunk.count;
+  }
+  test::check_close(result.wkv_state, states, kStateNmse);
+  const auto v = std::span(data.r_k_v).subspan(2 * data.r_k_v.size() / 3);
+  CHECK_MESSAGE(test::same(result.v_first, op.first_layer ? v : data.v_first), "v_first");
+}
+
+}  // namespace
+
+TEST_SUITE("time_mix") {
+  TEST_CASE("heads of every size, chunks of every length, slots in any order") {
+    std::vector<Case> cases;
+    for (const uint32_t head_size : {4u, 16u, 32u, 64u, 128u}) {
+      cases.push_back({"one token of one head", head_size, head_size, true, {{0, 1}}});
+      cases.push_back({"three heads, unequal lengths, an empty chunk", 3 * head_size, head_size, false, {{2, 3}, {5, 0}, {0, 1}, {3, 8}}});
+    }
+    cases.push_back({"slots above 255", 32, 16, false, {{300, 2}, {256, 5}, {255, 1}}});
+    cases.push_back({"no multiple of an octet", 12, 4, false, {{1, 2}, {0, 1}}});
+    for (const uint32_t length : test::kLengths) cases.push_back({"one sequence", 16, 16, length % 2 == 0, {{1, length}}});
+    cases.push_back({"frozen slots keep their state", 32, 16, false, {{0, 3}, {1, 4, true}, {2, 1, true}, {3, 1}}});
+    // Offsets within the step and within the planes follow the constant.
+    cases.push_back({"another size of step", 32, 16, false, {{1, 7}, {0, 2}}, 9});
+    for (const auto& gpu : test::gpus()) {
+      for (const Case& op : cases) check_case(*gpu, op);
+    }
+  }
+
+  TEST_CASE("a head without keys keeps its norm finite") {
+    for (const auto& gpu : test::gpus()) {
+      const Case op{"k is 0", 16, 16, true, {{0, 2}}};
+      Data data = make_data(*gpu, op);
+      std::fill_n(data.r_k_v.begin() + 32, 32, 0.0f);
+      const Result result = run(*gpu, op, data);
+      CHECK(std::all_of(result.gated.begin(), result.gated.end(), [](float value) { return std::isfinite(value); }));
+      CHECK(std::all_of(result.wkv_state.begin(), result.wkv_state.end(), [](float value) { return std::isfinite(value); }));
+    }
+  }
+
+  TEST_CASE("a sequence has the same bits alone, beside others and in pieces") {
+    constexpr uint32_t kWidth = 32;
+    const auto tokens = [](const std::vector<float>& from, uint32_t n_planes, uint32_t n_tokens, uint32_t first, uint32_t count) {
+      return test::tokens_of(from, {n_planes, 600, n_tokens, kWidth}, first, count);
+    };
+    for (const auto& gpu : test::gpus()) {
+      for (const uint32_t length : test::kLengths) {
+        INFO(gpu->name(), ", ", length, " tokens");
+        const Case alone{"alone", kWidth, 16, false, {{0, length}}};
+        const Data data = make_data(*gpu, alone);
+        const Result whole = run(*gpu, alone, data);
+
+        // The same tokens once more as the second of two sequences of a step.
+        const Case beside{"beside another", kWidth, 16, false, {{1, 3}, {0, length}}};
+        Data more = make_data(*gpu, beside);
+        more.vectors = data.vectors;
+        const auto overwrite = [&](std::vector<float>& to, const std::vector<float>& from) {
+          const size_t n_planes = from.size() / (length * kWidth);
+          for (size_t plane = 0; plane < n_planes; ++plane) {
+            std::copy_n(from.begin() + ptrdiff_t(plane * length * kWidth), length * kWidth,
+                        to.begin() + ptrdiff_t((plane * (length + 3) + 3) * kWidth));
+          }
+        };
+        overwrite(more.r_k_v, data.r_k_v);
+        overwrite(more.up, data.up);
+        overwrite(more.v_first, data.v_first);
+        std::copy(data.wkv_state.begin(), data.wkv_state.end(), more.wkv_state.begin());
+        const Result among = run(*gpu, beside, more);
+        CHECK(test::same(tokens(among.gated, 1, length + 3, 3, length), whole.gated));
+        CHECK(test::same(std::span(among.wkv_state).first(whole.wkv_state.size()), whole.wkv_state));
+
+        for (const std::vector<uint32_t>& split : test::splits_of(length)) {
+          INFO("first ", split[0]);
+          std::vector<float> state = data.wkv_state;
+          uint32_t first = 0;
+          for (const uint32_t count : split) {
+            const Data piece{tokens(data.r_k_v, 3, length, first, count), tokens(data.up, 4, length, first, count),
+                             tokens(data.v_first, 1, length, first, count), data.vectors, state};
+            const Result part = run(*gpu, {"piece", kWidth, 16, false, {{0, count}}}, piece);
+            CHECK(test::same(part.gated, tokens(whole.gated, 1, length, first, count)));
+            state = part.wkv_state;
+            first += count;
+          }
+          CHECK(test::same(state, whole.wkv_state));
+        }
+      }
+    }
+  }
+}
