@@ -7,7 +7,8 @@
 
 namespace ravenwing::kernels {
 
-std::vector<double> layer_norm_ref(std::span<const float> x, std::span<const float> weight, std::span<const float> bias, float epsilon) {
+std::vector<double> layer_norm_ref(std::span<const float> x, std::span<const float> weight, std::span<const float> bias,
+                                   float epsilon) {
   RAVENWING_CHECK(!x.empty() && weight.size() == x.size() && bias.size() == x.size());
   double sum = 0, sum_of_squares = 0;
   for (const float value : x) sum += value;

@@ -34,10 +34,14 @@ MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, 
 
 double activate_ref(Activation activation, double value) {
   switch (activation) {
-    case Activation::none: return value;
-    case Activation::tanh: return std::tanh(value);
-    case Activation::sigmoid: return 1 / (1 + std::exp(-value));
-    case Activation::relu: return std::max(value, 0.0);
+    case Activation::none:
+      return value;
+    case Activation::tanh:
+      return std::tanh(value);
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-value));
+    case Activation::relu:
+      return std::max(value, 0.0);
   }
   RAVENWING_CHECK(false);
   return 0;

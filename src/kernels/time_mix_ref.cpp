@@ -61,7 +61,8 @@ std::vector<double> advance(const Head& head, std::span<double> state) {
 
 std::vector<double> time_mix_ref(const TimeMixInput& in, std::span<double> wkv_state) {
   const size_t n = in.head_size, n_tokens = in.r.size() / in.n_embd;
-  RAVENWING_CHECK(in.n_embd % n == 0 && wkv_state.size() == size_t(in.n_embd) * n && in.vectors.size() == 8 * size_t(in.n_embd));
+  RAVENWING_CHECK(in.n_embd % n == 0 && wkv_state.size() == size_t(in.n_embd) * n &&
+                  in.vectors.size() == 8 * size_t(in.n_embd));
   std::vector<double> gated(in.r.size());
   for (size_t token = 0; token < n_tokens; ++token) {
     for (size_t first = 0; first < in.n_embd; first += n) {
@@ -73,7 +74,9 @@ std::vector<double> time_mix_ref(const TimeMixInput& in, std::span<double> wkv_s
       for (const double value : head.bonus) bonus += value;
       for (size_t i = 0; i < n; ++i) {
         const size_t channel = first + i;
-        const double normed = (y[i] - mean) / std::sqrt(variance + double(in.epsilon)) * in.vectors[6 * in.n_embd + channel] + in.vectors[7 * in.n_embd + channel];
+        const double normed =
+            (y[i] - mean) / std::sqrt(variance + double(in.epsilon)) * in.vectors[6 * in.n_embd + channel] +
+            in.vectors[7 * in.n_embd + channel];
         gated[token * in.n_embd + channel] = (normed + bonus * head.v[i]) * in.g[token * in.n_embd + channel];
       }
     }

@@ -10,15 +10,15 @@ namespace ravenwing::kernels {
 /// The tokens of one sequence. All of r to v_first are [token, n_embd].
 struct TimeMixInput {
   uint32_t n_embd = 0, head_size = 0;
-  float epsilon = 0;                   // of the group norm
+  float epsilon = 0;  // of the group norm
   std::span<const float> r, k, v;
   std::span<const float> w, a, v_up, g;  // results of W2, A2, V2, G2
-  std::span<const float> v_first;      // empty: this is the first layer
-  std::span<const float> vectors;      // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd]
+  std::span<const float> v_first;        // empty: this is the first layer
+  std::span<const float> vectors;        // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd]
 };
 
-/// Advances the state [n_head, head_size (value), head_size (key)]; gives gated [token, n_embd]. The formulas are those of RWKV-LM,
-/// rwkv_v7_numpy.py.
+/// Advances the state [n_head, head_size (value), head_size (key)]; gives gated [token, n_embd]. The formulas are those
+/// of RWKV-LM, rwkv_v7_numpy.py.
 std::vector<double> time_mix_ref(const TimeMixInput& in, std::span<double> wkv_state);
 
 }  // namespace ravenwing::kernels

@@ -43,9 +43,11 @@ void check_case(test::Gpu& gpu, const Case& embed) {
   const std::vector<uint32_t> parts = embed.part_rows.empty() ? std::vector{embed.n_vocab} : embed.part_rows;
   scene.run([&](const kernels::Context& context) {
     for (uint32_t row = 0; const uint32_t n_rows : parts) {
-      kernels::MatrixView part = table.view(scene, weights, 16 + uint64_t(row) * kernels::row_bytes(embed.format, embed.n_embd));
+      kernels::MatrixView part =
+          table.view(scene, weights, 16 + uint64_t(row) * kernels::row_bytes(embed.format, embed.n_embd));
       part.n_rows = n_rows;
-      kernels::embed(context, part, row, embed.n_vocab, kEpsilon, scene.view(vectors_region), scene.view(x), embed.binding_bytes_max);
+      kernels::embed(context, part, row, embed.n_vocab, kEpsilon, scene.view(vectors_region), scene.view(x),
+                     embed.binding_bytes_max);
       row += n_rows;
     }
   });
@@ -69,38 +71,40 @@ void check_case(test::Gpu& gpu, const Case& embed) {
 
 }  // namespace
 
-TEST_SUITE("embed") {
-  TEST_CASE("every format, ids of the vocabulary and beyond it, ids that were sampled") {
-    const std::vector<uint32_t> ids = {4, 0, 10, 4, 11, 0xfffffffe, 7};
-    std::vector<Case> cases;
-    for (const WeightFormat format : format::kWeightFormats) {
-      const uint32_t block_weights = format::info(format).block_weights;
-      for (const uint32_t n : {1u, 3u}) {
-        const uint32_t n_embd = block_weights == 1 ? 129 * n : n * block_weights;
-        cases.push_back({"ids", format, 11, n_embd, ids});
-      }
-    }
-    cases.push_back({"one element", WeightFormat::f16, 1, 1, {0}});
-    cases.push_back({"an octet and one", WeightFormat::f16, 2, 9, {1}});
-    cases.push_back({"wider than a workgroup takes at once", WeightFormat::f16, 11, 1030, ids});
-    Case fed{"sampled before", WeightFormat::f16, 11, 40, {3, kernels::kFeedback, 5, kernels::kFeedback}};
-    for (const uint32_t next_token : {0u, 9u, 11u, kernels::kNoToken}) {
-      fed.next_token = next_token;
-      cases.push_back(fed);
-    }
-    for (const auto& gpu : test::gpus()) {
-      for (const Case& embed : cases) check_case(*gpu, embed);
+TEST_SUITE_BEGIN("embed");
+
+TEST_CASE("every format, ids of the vocabulary and beyond it, ids that were sampled") {
+  const std::vector<uint32_t> ids = {4, 0, 10, 4, 11, 0xfffffffe, 7};
+  std::vector<Case> cases;
+  for (const WeightFormat format : format::kWeightFormats) {
+    const uint32_t block_weights = format::info(format).block_weights;
+    for (const uint32_t n : {1u, 3u}) {
+      const uint32_t n_embd = block_weights == 1 ? 129 * n : n * block_weights;
+      cases.push_back({"ids", format, 11, n_embd, ids});
     }
   }
-
-  TEST_CASE("a table in parts and windows: every token is written once, whatever window has its row") {
-    std::vector<uint32_t> ids(100);
-    for (uint32_t i = 0; i < 100; ++i) ids[i] = 99 - i;
-    Case parts{"parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}};
-    Case windows{"windows", WeightFormat::f16, 100, 40, ids, {}, 1000};  // 80 bytes a row, 9 rows a window
-    Case both{"windows of parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}, 1000};
-    for (const auto& gpu : test::gpus()) {
-      for (const Case& embed : {parts, windows, both}) check_case(*gpu, embed);
-    }
+  cases.push_back({"one element", WeightFormat::f16, 1, 1, {0}});
+  cases.push_back({"an octet and one", WeightFormat::f16, 2, 9, {1}});
+  cases.push_back({"wider than a workgroup takes at once", WeightFormat::f16, 11, 1030, ids});
+  Case fed{"sampled before", WeightFormat::f16, 11, 40, {3, kernels::kFeedback, 5, kernels::kFeedback}};
+  for (const uint32_t next_token : {0u, 9u, 11u, kernels::kNoToken}) {
+    fed.next_token = next_token;
+    cases.push_back(fed);
+  }
+  for (const auto& gpu : test::gpus()) {
+    for (const Case& embed : cases) check_case(*gpu, embed);
   }
 }
+
+TEST_CASE("a table in parts and windows: every token is written once, whatever window has its row") {
+  std::vector<uint32_t> ids(100);
+  for (uint32_t i = 0; i < 100; ++i) ids[i] = 99 - i;
+  Case parts{"parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}};
+  Case windows{"windows", WeightFormat::f16, 100, 40, ids, {}, 1000};  // 80 bytes a row, 9 rows a window
+  Case both{"windows of parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}, 1000};
+  for (const auto& gpu : test::gpus()) {
+    for (const Case& embed : {parts, windows, both}) check_case(*gpu, embed);
+  }
+}
+
+TEST_SUITE_END();

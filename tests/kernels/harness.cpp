@@ -39,7 +39,9 @@ std::vector<std::unique_ptr<Gpu>> open_gpus() {
 }  // namespace
 
 Gpu::Gpu(gpu::Tier tier)
-    : device({.selector = test_device(), .tier = tier}), pipelines(device, kernels::shader_library()), uniforms(device) {}
+    : device({.selector = test_device(), .tier = tier}),
+      pipelines(device, kernels::shader_library()),
+      uniforms(device) {}
 
 const std::vector<std::unique_ptr<Gpu>>& gpus() {
   static const std::vector<std::unique_ptr<Gpu>> opened = open_gpus();
@@ -92,14 +94,16 @@ void Scene::place() {
     end = stretch.offset + stretch.before.size() + kBandBytes;
   }
   for (size_t i = 0; i < 2; ++i) {
-    arenas_[i] = gpu_.device.create_storage(arena_bytes_[i], gpu::Account::scratch, i == 0 ? "test inputs" : "test outputs");
+    arenas_[i] =
+        gpu_.device.create_storage(arena_bytes_[i], gpu::Account::scratch, i == 0 ? "test inputs" : "test outputs");
   }
 }
 
 std::vector<std::byte> Scene::arena_before(bool written) const {
   std::vector<std::byte> arena = canaries(arena_bytes_[written]);
   for (const Stretch& stretch : regions_) {
-    if (stretch.written == written) std::copy(stretch.before.begin(), stretch.before.end(), arena.begin() + ptrdiff_t(stretch.offset));
+    if (stretch.written == written)
+      std::copy(stretch.before.begin(), stretch.before.end(), arena.begin() + ptrdiff_t(stretch.offset));
   }
   return arena;
 }
@@ -132,7 +136,11 @@ void Scene::run(const PlanSize& size, const std::function<void(const kernels::Co
   control_region_ = add(std::as_bytes(std::span(control)), control_written);
   place();
   gpu::Recorder recorder(gpu_.pipelines, plan_);
-  record({recorder, {view(step_region), view(control_region_), tokens_max_}, size.n_tokens, size.n_chunks, size.n_outputs});
+  record({recorder,
+          {view(step_region), view(control_region_), tokens_max_},
+          size.n_tokens,
+          size.n_chunks,
+          size.n_outputs});
   gpu_.device.check();
   std::vector<std::byte> after[2];
   for (std::vector<std::byte>& arena : after) {

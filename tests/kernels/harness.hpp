@@ -1,5 +1,5 @@
-// What every test of a kernel shares: a device per tier, and a scene: guarded memory, a step, and a run that checks all that
-// can be checked without knowing the kernel.
+// What every test of a kernel shares: a device per tier, and a scene: guarded memory, a step, and a run that checks all
+// that can be checked without knowing the kernel.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -37,8 +37,8 @@ const std::vector<std::unique_ptr<Gpu>>& gpus();
 /// The environment's RAVENWING_TEST_DEVICE, or "".
 std::string test_device();
 
-/// The bits of outputs before a run and of the bands around every region: NaN as f32 and as two f16, so that what is read
-/// from there is seen in the results.
+/// The bits of outputs before a run and of the bands around every region: NaN as f32 and as two f16, so that what is
+/// read from there is seen in the results.
 inline constexpr uint32_t kCanary = 0x7fedfeed;
 
 /// A stretch of GPU memory in a scene.
@@ -79,8 +79,8 @@ class Scene {
   gpu::BufferView view(Region region) const;
 
   /// Records dispatches and runs them twice from the same memory. Checks that both runs give the same bits, that inputs
-  /// and canaries are as they were, and that WebGPU has nothing to say. The plan is made for `size`, or for the step's numbers
-  /// rounded up as the model rounds them.
+  /// and canaries are as they were, and that WebGPU has nothing to say. The plan is made for `size`, or for the step's
+  /// numbers rounded up as the model rounds them.
   void run(const std::function<void(const kernels::Context&)>& record);
   void run(const PlanSize& size, const std::function<void(const kernels::Context&)>& record);
 

@@ -16,8 +16,8 @@ namespace {
 
 constexpr uint32_t kTokensMax = 600;
 constexpr uint64_t kWeightsOffset = 16;
-/// Sums of one element: n_in / 8 octets one after another (matmul_mat), the 64 parts of a team (matmul_vec on T0) and what is within
-/// an octet, each rounding relative to the sum of absolute values.
+/// Sums of one element: n_in / 8 octets one after another (matmul_mat), the 64 parts of a team (matmul_vec on T0) and
+/// what is within an octet, each rounding relative to the sum of absolute values.
 double sum_units(uint32_t n_in) { return n_in / 8.0 + 64 + 8; }
 /// Of tanh and 1 / (1 + exp(-x)) on a GPU, absolute: exp alone may err by 3 + 2 |x| units, here up to |x| = 20.
 constexpr double kActivationError = 43 * kF32Unit;
@@ -37,8 +37,13 @@ MatMulScene::MatMulScene(Gpu& gpu, const MatMulCase& matmul_case, uint32_t seed)
 }
 
 void MatMulScene::add_segment(const SegmentCase& segment) {
-  Segment added{random_matrix(segment.format, segment.n_rows, segment.n_in, random_), segment.activation, {}, packed_.size(),
-                input_size_, output_size_, case_.output_f32 ? segment.n_rows : act_stride(segment.n_rows)};
+  Segment added{random_matrix(segment.format, segment.n_rows, segment.n_in, random_),
+                segment.activation,
+                {},
+                packed_.size(),
+                input_size_,
+                output_size_,
+                case_.output_f32 ? segment.n_rows : act_stride(segment.n_rows)};
   added.input = as_acts(gpu_, random_values(random_, size_t(case_.n_columns) * segment.n_in, case_.input_scale));
   packed_.insert(packed_.end(), added.matrix.packed.begin(), added.matrix.packed.end());
   input_size_ += (case_.n_columns + 1) * act_stride(segment.n_in);
@@ -99,8 +104,8 @@ Expected MatMulScene::expected() const {
   if (case_.accumulate) expected.values.assign(before_.begin(), before_.end());
   for (const Segment& segment : segments_) {
     const TestMatrix& matrix = segment.matrix;
-    const kernels::MatMulResult result =
-        kernels::matmul_ref({matrix.format, matrix.n_rows, matrix.n_in, matrix.rows}, segment.input, case_.square_input);
+    const kernels::MatMulResult result = kernels::matmul_ref({matrix.format, matrix.n_rows, matrix.n_in, matrix.rows},
+                                                             segment.input, case_.square_input);
     for (size_t i = 0; i < result.sums.size(); ++i) {
       const size_t at = segment.output_offset + i / matrix.n_rows * segment.output_stride + i % matrix.n_rows;
       const double before = case_.accumulate ? before_[at] : 0;
@@ -108,7 +113,8 @@ Expected MatMulScene::expected() const {
       double error = sum_units(matrix.n_in) * kF32Unit * result.magnitudes[i];
       if (segment.activation != Activation::none && segment.activation != Activation::relu) error += kActivationError;
       expected.values[at] = value;
-      expected.tolerance[at] = error + f32_rounding(value) + (case_.output_f32 ? 0 : act_rounding(gpu_, std::abs(value) + error));
+      expected.tolerance[at] =
+          error + f32_rounding(value) + (case_.output_f32 ? 0 : act_rounding(gpu_, std::abs(value) + error));
     }
   }
   return expected;

@@ -33,8 +33,10 @@ std::vector<float> Planes::take(std::span<const float> memory) const {
   size_t n_written = 0;
   for (size_t i = 0; i < memory.size(); ++i) {
     const bool in_use = i / stride % tokens_max < n_tokens && i % stride < n;
-    if (in_use) used.push_back(memory[i]);
-    else n_written += !std::isnan(memory[i]);
+    if (in_use)
+      used.push_back(memory[i]);
+    else
+      n_written += !std::isnan(memory[i]);
   }
   CHECK_MESSAGE(n_written == 0, "written outside the tokens' rows");
   return used;

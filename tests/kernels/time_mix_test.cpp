@@ -37,11 +37,15 @@ struct Data {
 Data make_data(test::Gpu& gpu, const Case& op) {
   const size_t n = op.n_embd, size = test::token_count(op.chunks) * n;
   std::mt19937 random(op.n_embd + op.head_size);
-  Data data{test::random_values(random, 3 * size, 1.5f), test::random_values(random, 4 * size, 2), test::random_values(random, size), {},
+  Data data{test::random_values(random, 3 * size, 1.5f),
+            test::random_values(random, 4 * size, 2),
+            test::random_values(random, size),
+            {},
             test::random_values(random, test::slot_count(op.chunks) * n * op.head_size)};
   for (std::vector<float>* acts : {&data.r_k_v, &data.up, &data.v_first}) *acts = test::as_acts(gpu, *acts);
   // Where trained models have them: w0 a0 v0 k_k k_a r_k ln_x.
-  constexpr std::array<std::array<float, 2>, 8> kScaleAndOffset = {{{4, -2}, {1, 0}, {1, 0.5f}, {0.4f, 0.8f}, {0.3f, 1}, {0.5f, 0}, {0.5f, 1}, {0.2f, 0}}};
+  constexpr std::array<std::array<float, 2>, 8> kScaleAndOffset = {
+      {{4, -2}, {1, 0}, {1, 0.5f}, {0.4f, 0.8f}, {0.3f, 1}, {0.5f, 0}, {0.5f, 1}, {0.2f, 0}}};
   for (const auto& [scale, offset] : kScaleAndOffset) {
     const std::vector<float> vector = test::random_values(random, n, scale, offset);
     data.vectors.insert(data.vectors.end(), vector.begin(), vector.end());
@@ -60,13 +64,16 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const size_t plane_size = size_t(op.tokens_max) * kernels::act_stride(op.n_embd);
   test::Scene scene(gpu, op.tokens_max);
   test::add_chunks(scene, op.chunks);
-  const test::Region r_k_v = scene.input_acts(planes(3).spread(data.r_k_v), 8), up = scene.input_acts(planes(4).spread(data.up), 8);
+  const test::Region r_k_v = scene.input_acts(planes(3).spread(data.r_k_v), 8),
+                     up = scene.input_acts(planes(4).spread(data.up), 8);
   const test::Region vectors = scene.input(data.vectors);
-  const test::Region v_first = op.first_layer ? scene.output_acts(plane_size) : scene.in_place_acts(planes(1).spread(data.v_first), 8);
+  const test::Region v_first =
+      op.first_layer ? scene.output_acts(plane_size) : scene.in_place_acts(planes(1).spread(data.v_first), 8);
   const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
   scene.run([&](const kernels::Context& context) {
-    kernels::time_mix(context, {"test", op.n_embd, op.head_size, op.first_layer, kEpsilon, scene.view(r_k_v), scene.view(up),
-                                scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated)});
+    kernels::time_mix(context,
+                      {"test", op.n_embd, op.head_size, op.first_layer, kEpsilon, scene.view(r_k_v), scene.view(up),
+                       scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated)});
   });
   return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
 }
@@ -109,7 +116,8 @@ std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, const Case
 }
 
 void check_case(test::Gpu& gpu, const Case& op) {
-  INFO(gpu.name(), ": ", op.why, ", n_embd ", op.n_embd, ", head_size ", op.head_size, ", first_layer ", op.first_layer);
+  INFO(gpu.name(), ": ", op.why, ", n_embd ", op.n_embd, ", head_size ", op.head_size, ", first_layer ",
+       op.first_layer);
   const Data data = make_data(gpu, op);
   const Result result = run(gpu, op, data);
   test::Expected states;
@@ -131,83 +139,107 @@ void check_case(test::Gpu& gpu, const Case& op) {
   CHECK_MESSAGE(test::same(result.v_first, op.first_layer ? v : data.v_first), "v_first");
 }
 
+void add_cases(uint32_t head_size, std::vector<Case>& cases) {
+  cases.push_back({"one token of one head", head_size, head_size, true, {{0, 1}}});
+  cases.push_back({"three heads, unequal lengths, an empty chunk",
+                   3 * head_size,
+                   head_size,
+                   false,
+                   {{2, 3}, {5, 0}, {0, 1}, {3, 8}}});
+}
+
 }  // namespace
 
-TEST_SUITE("time_mix") {
-  TEST_CASE("heads of every size, chunks of every length, slots in any order") {
-    std::vector<Case> cases;
-    for (const uint32_t head_size : {4u, 16u, 32u, 64u, 128u}) {
-      cases.push_back({"one token of one head", head_size, head_size, true, {{0, 1}}});
-      cases.push_back({"three heads, unequal lengths, an empty chunk", 3 * head_size, head_size, false, {{2, 3}, {5, 0}, {0, 1}, {3, 8}}});
-    }
-    cases.push_back({"slots above 255", 32, 16, false, {{300, 2}, {256, 5}, {255, 1}}});
-    cases.push_back({"no multiple of an octet", 12, 4, false, {{1, 2}, {0, 1}}});
-    for (const uint32_t length : test::kLengths) cases.push_back({"one sequence", 16, 16, length % 2 == 0, {{1, length}}});
-    cases.push_back({"frozen slots keep their state", 32, 16, false, {{0, 3}, {1, 4, true}, {2, 1, true}, {3, 1}}});
-    // Offsets within the step and within the planes follow the constant.
-    cases.push_back({"another size of step", 32, 16, false, {{1, 7}, {0, 2}}, 9});
-    for (const auto& gpu : test::gpus()) {
-      for (const Case& op : cases) check_case(*gpu, op);
-    }
+TEST_SUITE_BEGIN("time_mix");
+
+TEST_CASE("heads of every size, chunks of every length, slots in any order") {
+  std::vector<Case> cases;
+  for (const uint32_t head_size : {4u, 16u, 32u}) add_cases(head_size, cases);
+  cases.push_back({"slots above 255", 32, 16, false, {{300, 2}, {256, 5}, {255, 1}}});
+  cases.push_back({"no multiple of an octet", 12, 4, false, {{1, 2}, {0, 1}}});
+  for (const uint32_t length : test::kLengths)
+    cases.push_back({"one sequence", 16, 16, length % 2 == 0, {{1, length}}});
+  cases.push_back({"frozen slots keep their state", 32, 16, false, {{0, 3}, {1, 4, true}, {2, 1, true}, {3, 1}}});
+  // Offsets within the step and within the planes follow the constant.
+  cases.push_back({"another size of step", 32, 16, false, {{1, 7}, {0, 2}}, 9});
+  for (const auto& gpu : test::gpus()) {
+    for (const Case& op : cases) check_case(*gpu, op);
   }
+}
 
-  TEST_CASE("a head without keys keeps its norm finite") {
-    for (const auto& gpu : test::gpus()) {
-      const Case op{"k is 0", 16, 16, true, {{0, 2}}};
-      Data data = make_data(*gpu, op);
-      std::fill_n(data.r_k_v.begin() + 32, 32, 0.0f);
-      const Result result = run(*gpu, op, data);
-      CHECK(std::all_of(result.gated.begin(), result.gated.end(), [](float value) { return std::isfinite(value); }));
-      CHECK(std::all_of(result.wkv_state.begin(), result.wkv_state.end(), [](float value) { return std::isfinite(value); }));
-    }
+TEST_CASE("a head without keys keeps its norm finite") {
+  for (const auto& gpu : test::gpus()) {
+    const Case op{"k is 0", 16, 16, true, {{0, 2}}};
+    Data data = make_data(*gpu, op);
+    std::fill_n(data.r_k_v.begin() + 32, 32, 0.0f);
+    const Result result = run(*gpu, op, data);
+    CHECK(std::all_of(result.gated.begin(), result.gated.end(), [](float value) { return std::isfinite(value); }));
+    CHECK(std::all_of(result.wkv_state.begin(), result.wkv_state.end(),
+                      [](float value) { return std::isfinite(value); }));
   }
+}
 
-  TEST_CASE("a sequence has the same bits alone, beside others and in pieces") {
-    constexpr uint32_t kWidth = 32;
-    const auto tokens = [](const std::vector<float>& from, uint32_t n_planes, uint32_t n_tokens, uint32_t first, uint32_t count) {
-      return test::tokens_of(from, {n_planes, 600, n_tokens, kWidth}, first, count);
-    };
-    for (const auto& gpu : test::gpus()) {
-      for (const uint32_t length : test::kLengths) {
-        INFO(gpu->name(), ", ", length, " tokens");
-        const Case alone{"alone", kWidth, 16, false, {{0, length}}};
-        const Data data = make_data(*gpu, alone);
-        const Result whole = run(*gpu, alone, data);
+TEST_CASE("a sequence has the same bits alone, beside others and in pieces") {
+  constexpr uint32_t kWidth = 32;
+  const auto tokens = [](const std::vector<float>& from, uint32_t n_planes, uint32_t n_tokens, uint32_t first,
+                         uint32_t count) {
+    return test::tokens_of(from, {n_planes, 600, n_tokens, kWidth}, first, count);
+  };
+  for (const auto& gpu : test::gpus()) {
+    for (const uint32_t length : test::kLengths) {
+      INFO(gpu->name(), ", ", length, " tokens");
+      const Case alone{"alone", kWidth, 16, false, {{0, length}}};
+      const Data data = make_data(*gpu, alone);
+      const Result whole = run(*gpu, alone, data);
 
-        // The same tokens once more as the second of two sequences of a step.
-        const Case beside{"beside another", kWidth, 16, false, {{1, 3}, {0, length}}};
-        Data more = make_data(*gpu, beside);
-        more.vectors = data.vectors;
-        const auto overwrite = [&](std::vector<float>& to, const std::vector<float>& from) {
-          const size_t n_planes = from.size() / (length * kWidth);
-          for (size_t plane = 0; plane < n_planes; ++plane) {
-            std::copy_n(from.begin() + ptrdiff_t(plane * length * kWidth), length * kWidth,
-                        to.begin() + ptrdiff_t((plane * (length + 3) + 3) * kWidth));
-          }
-        };
-        overwrite(more.r_k_v, data.r_k_v);
-        overwrite(more.up, data.up);
-        overwrite(more.v_first, data.v_first);
-        std::copy(data.wkv_state.begin(), data.wkv_state.end(), more.wkv_state.begin());
-        const Result among = run(*gpu, beside, more);
-        CHECK(test::same(tokens(among.gated, 1, length + 3, 3, length), whole.gated));
-        CHECK(test::same(std::span(among.wkv_state).first(whole.wkv_state.size()), whole.wkv_state));
-
-        for (const std::vector<uint32_t>& split : test::splits_of(length)) {
-          INFO("first ", split[0]);
-          std::vector<float> state = data.wkv_state;
-          uint32_t first = 0;
-          for (const uint32_t count : split) {
-            const Data piece{tokens(data.r_k_v, 3, length, first, count), tokens(data.up, 4, length, first, count),
-                             tokens(data.v_first, 1, length, first, count), data.vectors, state};
-            const Result part = run(*gpu, {"piece", kWidth, 16, false, {{0, count}}}, piece);
-            CHECK(test::same(part.gated, tokens(whole.gated, 1, length, first, count)));
-            state = part.wkv_state;
-            first += count;
-          }
-          CHECK(test::same(state, whole.wkv_state));
+      // The same tokens once more as the second of two sequences of a step.
+      const Case beside{"beside another", kWidth, 16, false, {{1, 3}, {0, length}}};
+      Data more = make_data(*gpu, beside);
+      more.vectors = data.vectors;
+      const auto overwrite = [&](std::vector<float>& to, const std::vector<float>& from) {
+        const size_t n_planes = from.size() / (length * kWidth);
+        for (size_t plane = 0; plane < n_planes; ++plane) {
+          std::copy_n(from.begin() + ptrdiff_t(plane * length * kWidth), length * kWidth,
+                      to.begin() + ptrdiff_t((plane * (length + 3) + 3) * kWidth));
         }
+      };
+      overwrite(more.r_k_v, data.r_k_v);
+      overwrite(more.up, data.up);
+      overwrite(more.v_first, data.v_first);
+      std::copy(data.wkv_state.begin(), data.wkv_state.end(), more.wkv_state.begin());
+      const Result among = run(*gpu, beside, more);
+      CHECK(test::same(tokens(among.gated, 1, length + 3, 3, length), whole.gated));
+      CHECK(test::same(std::span(among.wkv_state).first(whole.wkv_state.size()), whole.wkv_state));
+
+      for (const std::vector<uint32_t>& split : test::splits_of(length)) {
+        INFO("first ", split[0]);
+        std::vector<float> state = data.wkv_state;
+        uint32_t first = 0;
+        for (const uint32_t count : split) {
+          const Data piece{tokens(data.r_k_v, 3, length, first, count), tokens(data.up, 4, length, first, count),
+                           tokens(data.v_first, 1, length, first, count), data.vectors, state};
+          const Result part = run(*gpu, {"piece", kWidth, 16, false, {{0, count}}}, piece);
+          CHECK(test::same(part.gated, tokens(whole.gated, 1, length, first, count)));
+          state = part.wkv_state;
+          first += count;
+        }
+        CHECK(test::same(state, whole.wkv_state));
       }
     }
   }
 }
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("slow");
+
+// Software Vulkan compiles these for a minute each.
+TEST_CASE("time_mix: large heads") {
+  std::vector<Case> cases;
+  for (const uint32_t head_size : {64u, 128u}) add_cases(head_size, cases);
+  for (const auto& gpu : test::gpus()) {
+    for (const Case& op : cases) check_case(*gpu, op);
+  }
+}
+
+TEST_SUITE_END();

@@ -48,15 +48,16 @@ Result run(test::Gpu& gpu, const Case& shift, const Data& data) {
   const test::Region state = scene.in_place(data.shift_state);
   const test::Region mixed = scene.output_acts(size_t(shift.n_mix) * shift.tokens_max * kernels::act_stride(n));
   scene.run([&](const kernels::Context& context) {
-    kernels::token_shift(context, {"test", n, shift.n_mix, kEpsilon, scene.view(x), scene.view(vectors), scene.view(state),
-                                   scene.view(mixed)});
+    kernels::token_shift(context, {"test", n, shift.n_mix, kEpsilon, scene.view(x), scene.view(vectors),
+                                   scene.view(state), scene.view(mixed)});
   });
   const test::Planes planes{shift.n_mix, shift.tokens_max, test::token_count(shift.chunks), n};
   return {planes.take(scene.acts(mixed)), scene.floats(state)};
 }
 
 /// Expected [n_mix, token, n] and state [n] of one chunk.
-std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, std::span<const float> x, std::span<const float> vectors,
+std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, std::span<const float> x,
+                                                      std::span<const float> vectors,
                                                       std::span<const float> shift_state) {
   const size_t n = shift_state.size(), n_tokens = x.size() / n, n_mix = vectors.size() / n - 2;
   const kernels::TokenShiftResult reference = kernels::token_shift_ref(x, vectors, shift_state, kEpsilon);
@@ -66,7 +67,8 @@ std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, std::span<
   mixed.add_untouched(reference.mixed.size());
   mixed.values = reference.mixed;
   for (size_t token = 0; token < n_tokens; ++token) {
-    const test::Expected own = test::layer_norm_expected(gpu, x.subspan(token * n, n), vectors.first(2 * n), kEpsilon, false);
+    const test::Expected own =
+        test::layer_norm_expected(gpu, x.subspan(token * n, n), vectors.first(2 * n), kEpsilon, false);
     for (size_t i = 0; i < n_mix * n; ++i) {
       const size_t d = i % n, at = (i / n * n_tokens + token) * n + d;
       const double share = std::abs(double(vectors[2 * n + i]));
@@ -106,58 +108,60 @@ void check_case(test::Gpu& gpu, const Case& shift) {
 
 }  // namespace
 
-TEST_SUITE("token_shift") {
-  TEST_CASE("chunks of every length, slots in any order, widths on both sides of a workgroup") {
-    std::vector<Case> cases;
-    for (const uint32_t n_mix : {6u, 1u}) {
-      cases.push_back({"one element", 1, n_mix, {{0, 1}}});
-      cases.push_back({"unequal lengths, an empty chunk", 129, n_mix, {{2, 3}, {5, 0}, {0, 1}, {3, 8}}});
-      cases.push_back({"slots above 255", 40, n_mix, {{300, 2}, {256, 5}, {255, 1}}});
-      cases.push_back({"a model's width", 768, n_mix, {{1, 2}, {0, 3}}});
-      for (const uint32_t length : test::kLengths) cases.push_back({"one sequence", 24, n_mix, {{1, length}}});
-      cases.push_back({"frozen slots keep their state", 24, n_mix, {{0, 3}, {1, 4, true}, {2, 1, true}, {3, 1}}});
-    }
-    // Offsets within the step and within the planes follow the constant.
-    cases.push_back({"another size of step", 24, 6, {{1, 7}, {0, 2}}, 9});
-    for (const auto& gpu : test::gpus()) {
-      for (const Case& shift : cases) check_case(*gpu, shift);
-    }
+TEST_SUITE_BEGIN("token_shift");
+
+TEST_CASE("chunks of every length, slots in any order, widths on both sides of a workgroup") {
+  std::vector<Case> cases;
+  for (const uint32_t n_mix : {6u, 1u}) {
+    cases.push_back({"one element", 1, n_mix, {{0, 1}}});
+    cases.push_back({"unequal lengths, an empty chunk", 129, n_mix, {{2, 3}, {5, 0}, {0, 1}, {3, 8}}});
+    cases.push_back({"slots above 255", 40, n_mix, {{300, 2}, {256, 5}, {255, 1}}});
+    cases.push_back({"a model's width", 768, n_mix, {{1, 2}, {0, 3}}});
+    for (const uint32_t length : test::kLengths) cases.push_back({"one sequence", 24, n_mix, {{1, length}}});
+    cases.push_back({"frozen slots keep their state", 24, n_mix, {{0, 3}, {1, 4, true}, {2, 1, true}, {3, 1}}});
   }
+  // Offsets within the step and within the planes follow the constant.
+  cases.push_back({"another size of step", 24, 6, {{1, 7}, {0, 2}}, 9});
+  for (const auto& gpu : test::gpus()) {
+    for (const Case& shift : cases) check_case(*gpu, shift);
+  }
+}
 
-  TEST_CASE("a sequence has the same bits alone, beside others and in pieces") {
-    constexpr uint32_t kWidth = 24;
-    for (const auto& gpu : test::gpus()) {
-      for (const uint32_t length : test::kLengths) {
-        INFO(gpu->name(), ", ", length, " tokens");
-        const Case alone{"alone", kWidth, 6, {{0, length}}};
-        const Data data = make_data(alone);
-        const Result whole = run(*gpu, alone, data);
-        const test::Planes planes{6, alone.tokens_max, length, kWidth};
+TEST_CASE("a sequence has the same bits alone, beside others and in pieces") {
+  constexpr uint32_t kWidth = 24;
+  for (const auto& gpu : test::gpus()) {
+    for (const uint32_t length : test::kLengths) {
+      INFO(gpu->name(), ", ", length, " tokens");
+      const Case alone{"alone", kWidth, 6, {{0, length}}};
+      const Data data = make_data(alone);
+      const Result whole = run(*gpu, alone, data);
+      const test::Planes planes{6, alone.tokens_max, length, kWidth};
 
-        const Case beside{"beside others", kWidth, 6, {{2, 5}, {0, length}, {1, 3}}};
-        Data more = make_data(beside);
-        more.vectors = data.vectors;
-        std::copy(data.x.begin(), data.x.end(), more.x.begin() + 5 * kWidth);
-        std::copy(data.shift_state.begin(), data.shift_state.end(), more.shift_state.begin());
-        const Result among = run(*gpu, beside, more);
-        CHECK(test::same(test::tokens_of(among.mixed, {6, 600, length + 8, kWidth}, 5, length), whole.mixed));
-        CHECK(test::same(std::span(among.shift_state).first(kWidth), whole.shift_state));
+      const Case beside{"beside others", kWidth, 6, {{2, 5}, {0, length}, {1, 3}}};
+      Data more = make_data(beside);
+      more.vectors = data.vectors;
+      std::copy(data.x.begin(), data.x.end(), more.x.begin() + 5 * kWidth);
+      std::copy(data.shift_state.begin(), data.shift_state.end(), more.shift_state.begin());
+      const Result among = run(*gpu, beside, more);
+      CHECK(test::same(test::tokens_of(among.mixed, {6, 600, length + 8, kWidth}, 5, length), whole.mixed));
+      CHECK(test::same(std::span(among.shift_state).first(kWidth), whole.shift_state));
 
-        for (const std::vector<uint32_t>& split : test::splits_of(length)) {
-          INFO("first ", split[0]);
-          Data piece = data;
-          uint32_t first = 0;
-          for (const uint32_t count : split) {
-            if (count == 0) continue;
-            piece.x.assign(data.x.begin() + first * kWidth, data.x.begin() + (first + count) * kWidth);
-            const Result part = run(*gpu, {"piece", kWidth, 6, {{0, count}}}, piece);
-            CHECK(test::same(part.mixed, test::tokens_of(whole.mixed, planes, first, count)));
-            piece.shift_state = part.shift_state;
-            first += count;
-          }
-          CHECK(test::same(piece.shift_state, whole.shift_state));
+      for (const std::vector<uint32_t>& split : test::splits_of(length)) {
+        INFO("first ", split[0]);
+        Data piece = data;
+        uint32_t first = 0;
+        for (const uint32_t count : split) {
+          if (count == 0) continue;
+          piece.x.assign(data.x.begin() + first * kWidth, data.x.begin() + (first + count) * kWidth);
+          const Result part = run(*gpu, {"piece", kWidth, 6, {{0, count}}}, piece);
+          CHECK(test::same(part.mixed, test::tokens_of(whole.mixed, planes, first, count)));
+          piece.shift_state = part.shift_state;
+          first += count;
         }
+        CHECK(test::same(piece.shift_state, whole.shift_state));
       }
     }
   }
 }
+
+TEST_SUITE_END();

@@ -33,8 +33,8 @@ void check_close(std::span<const float> got, const Expected& expected, double nm
     if (!untouched) error_squares += error * error, squares += wanted * wanted;
   }
   if (n_wrong > 0) {
-    FAIL_CHECK(fmt::format("{} of {} elements are wrong, worst at {}: {} instead of {} +- {}", n_wrong, got.size(), worst, got[worst],
-                           expected.values[worst], expected.tolerance[worst]));
+    FAIL_CHECK(fmt::format("{} of {} elements are wrong, worst at {}: {} instead of {} +- {}", n_wrong, got.size(),
+                           worst, got[worst], expected.values[worst], expected.tolerance[worst]));
   } else if (squares > 0) {
     CHECK(error_squares / squares <= nmse_max);
   }
@@ -61,7 +61,8 @@ TestMatrix packed_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, st
   const size_t file_bytes = size_t(n_in) / info.block_weights * info.block_bytes;
   const size_t packed_bytes = kernels::row_bytes(format, n_in);
   REQUIRE(rows.size() == n_rows * file_bytes);
-  TestMatrix matrix{format, n_rows, n_in, std::move(rows), std::vector<std::byte>(n_rows * packed_bytes, std::byte(0xff))};
+  TestMatrix matrix{format, n_rows, n_in, std::move(rows),
+                    std::vector<std::byte>(n_rows * packed_bytes, std::byte(0xff))};
   for (size_t row = 0; row < n_rows; ++row) {
     kernels::pack_row(format, n_in, &matrix.rows[row * file_bytes], &matrix.packed[row * packed_bytes]);
   }
@@ -80,10 +81,15 @@ void fill_block(WeightFormat format, std::byte* block, uint32_t n_bytes, std::mt
   const float unit = 0.5f + float(random() >> 8) * 0x1p-25f;
   for (uint32_t i = 0; i < n_bytes; ++i) block[i] = std::byte(random() >> 24);
   switch (format) {
-    case WeightFormat::q8_0: return put_half(block, unit / 128);
-    case WeightFormat::q4_k: put_half(block, unit / (63 * 8)); return put_half(block + 2, unit / 63);
-    case WeightFormat::q6_k: return put_half(block + 208, unit / (128 * 32));
-    default: RAVENWING_CHECK(false);
+    case WeightFormat::q8_0:
+      return put_half(block, unit / 128);
+    case WeightFormat::q4_k:
+      put_half(block, unit / (63 * 8));
+      return put_half(block + 2, unit / 63);
+    case WeightFormat::q6_k:
+      return put_half(block + 208, unit / (128 * 32));
+    default:
+      RAVENWING_CHECK(false);
   }
 }
 
@@ -98,8 +104,10 @@ TestMatrix random_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, st
     const std::vector<float> values = random_values(random, n_blocks);
     for (size_t i = 0; i < n_blocks; ++i) {
       const uint16_t half = format == WeightFormat::f16 ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
-      if (format == WeightFormat::f32) std::memcpy(&rows[4 * i], &values[i], 4);
-      else std::memcpy(&rows[2 * i], &half, 2);
+      if (format == WeightFormat::f32)
+        std::memcpy(&rows[4 * i], &values[i], 4);
+      else
+        std::memcpy(&rows[2 * i], &half, 2);
     }
   } else {
     for (size_t i = 0; i < n_blocks; ++i) fill_block(format, &rows[i * info.block_bytes], info.block_bytes, random);
@@ -119,8 +127,10 @@ Expected layer_norm_expected(const Gpu& gpu, std::span<const float> x, std::span
   const double relative_largest = 2 * largest / std::sqrt(variance + double(epsilon));
   Expected expected;
   for (size_t i = 0; i < x.size(); ++i) {
-    const double error = units * kF32Unit * (relative_largest * std::abs(double(weight[i])) + std::abs(double(bias[i])));
-    expected.add(normed[i], error + (as_act ? act_rounding(gpu, std::abs(normed[i]) + error) : f32_rounding(normed[i])));
+    const double error =
+        units * kF32Unit * (relative_largest * std::abs(double(weight[i])) + std::abs(double(bias[i])));
+    expected.add(normed[i],
+                 error + (as_act ? act_rounding(gpu, std::abs(normed[i]) + error) : f32_rounding(normed[i])));
   }
   return expected;
 }

@@ -71,9 +71,9 @@ TestMatrix packed_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t 
 /// Weights of about (-1, 1); n_in must be whole blocks.
 TestMatrix random_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random);
 
-/// What layer_norm_ref makes of a row, and how far f32 may be from it with a workgroup of 128: each sum adds n / 128 + 7 terms
-/// one after another, square root and division err by a few units (Vulkan allows 2.5 each), all relative to the row's
-/// largest value. vectors [2, n]: weight, bias. `as_act`: stored as an activation.
+/// What layer_norm_ref makes of a row, and how far f32 may be from it with a workgroup of 128: each sum adds n / 128 +
+/// 7 terms one after another, square root and division err by a few units (Vulkan allows 2.5 each), all relative to the
+/// row's largest value. vectors [2, n]: weight, bias. `as_act`: stored as an activation.
 Expected layer_norm_expected(const Gpu& gpu, std::span<const float> x, std::span<const float> vectors, float epsilon,
                              bool as_act);
 

@@ -39,6 +39,9 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   write_file(path, std::as_bytes(std::span(text)));
 }
 
-std::filesystem::path golden_folder() { return std::filesystem::path(RAVENWING_SOURCE_DIR) / "tests/data/golden"; }
+std::filesystem::path golden_folder() {
+  const std::filesystem::path relative = "tests/data/golden", built_from = RAVENWING_SOURCE_DIR / relative;
+  return std::filesystem::exists(built_from) ? built_from : relative;
+}
 
 }  // namespace ravenwing::test

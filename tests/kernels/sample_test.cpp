@@ -1,0 +1,296 @@
+// tests/kernels/sample_test.cpp: choosing tokens against sample_ref.
+#include "kernels/sample.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/sample_ref.hpp"
+#include "kernels/values.hpp"
+
+using namespace ravenwing;
+using kernels::ControlBlock;
+using kernels::Frozen;
+
+namespace {
+
+constexpr uint32_t kTokensMax = 600;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+/// The shader sums in f32: where the uniform number lies this close to the end of a token's share, either neighbour is
+/// right. 256 runs of up to 257 tokens, each addition within 6e-8 of the whole.
+constexpr double kBoundary = 2e-5;
+
+/// One row of logits and the slot that wants a token of it.
+struct Row {
+  std::vector<float> logits;
+  ControlBlock control;
+};
+
+struct Outcome {
+  uint32_t id;
+  Frozen reason;
+  ControlBlock control;  // of the slot, after
+};
+
+/// Samples every row in one step; row i is that of slot i * slot_step.
+std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t slot_step = 1) {
+  const uint32_t n_vocab = uint32_t(rows.at(0).logits.size()), n_rows = uint32_t(rows.size());
+  test::Scene scene(gpu, kTokensMax);
+  scene.control_written = true;
+  scene.control.resize((n_rows - 1) * slot_step + 1);
+  const std::vector<uint32_t> ids(n_rows);
+  scene.step().add_chunk({0, ids});
+  std::vector<float> logits;
+  for (uint32_t i = 0; i < n_rows; ++i) {
+    scene.step().add_output({i, i * slot_step, true});
+    scene.control[i * slot_step] = rows[i].control;
+    logits.insert(logits.end(), rows[i].logits.begin(), rows[i].logits.end());
+  }
+  const test::Region logits_region = scene.input(logits), sampled = scene.output(2 * n_rows);
+  scene.run([&](const kernels::Context& context) {
+    kernels::sample(context, n_vocab, scene.view(logits_region), scene.view(sampled));
+  });
+  std::vector<Outcome> outcomes;
+  const std::vector<uint32_t> words = scene.words(sampled);
+  for (uint32_t i = 0; i < n_rows; ++i)
+    outcomes.push_back({words[2 * i], Frozen(words[2 * i + 1]), scene.control_after(i * slot_step)});
+  return outcomes;
+}
+
+ControlBlock control_of(const SamplerParams& params, uint32_t sequence = 0, uint32_t position = 0) {
+  ControlBlock control;
+  control.limit = 1000;
+  control.sequence = sequence;
+  control.position = position;
+  control.seed[0] = uint32_t(params.seed);
+  control.seed[1] = uint32_t(params.seed >> 32);
+  control.temperature = params.temperature;
+  control.top_k = params.top_k;
+  control.top_p = params.top_p;
+  return control;
+}
+
+SamplerParams params_of(const ControlBlock& control) {
+  return {control.temperature, control.top_k, control.top_p, control.seed[0] | uint64_t(control.seed[1]) << 32};
+}
+
+/// Whether the distance from the uniform number to `id`'s share of the cumulative distribution is within kBoundary.
+bool within_rounding(const std::vector<double>& distribution, uint32_t id, double uniform) {
+  if (id >= distribution.size() || distribution[id] == 0) return false;
+  double before = 0;
+  for (uint32_t i = 0; i < id; ++i) before += distribution[i];
+  return uniform >= before - kBoundary && uniform <= before + distribution[id] + kBoundary;
+}
+
+/// Every id is the oracle's, or one that rounding explains; the latter are rare.
+void check_against_oracle(test::Gpu& gpu, const std::vector<Row>& rows, size_t n_explained_max = 0) {
+  size_t n_explained = 0;
+  const std::vector<Outcome> outcomes = run(gpu, rows);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const ControlBlock& control = rows[i].control;
+    const uint32_t position = control.position + control.n_generated;
+    const uint32_t expected = kernels::sample_ref(rows[i].logits, params_of(control), control.sequence, position);
+    INFO("row ", i, ", temperature ", control.temperature, ", top_k ", control.top_k, ", top_p ", control.top_p);
+    CHECK(outcomes[i].control.next_token == outcomes[i].id);
+    CHECK(outcomes[i].control.n_generated == control.n_generated + 1);
+    if (outcomes[i].id == expected) continue;
+    ++n_explained;
+    const std::vector<double> distribution = kernels::sample_distribution_ref(rows[i].logits, params_of(control));
+    const double uniform = kernels::uniform_number(params_of(control).seed, control.sequence, position);
+    CHECK_MESSAGE(within_rounding(distribution, outcomes[i].id, uniform), outcomes[i].id, " instead of ", expected);
+  }
+  CHECK(n_explained <= n_explained_max);
+}
+
+const uint32_t kVocabularies[] = {1, 7, 255, 257, 8192, 65536, 65537};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("sample");
+
+TEST_CASE("greedy takes the largest logit, the lowest id of equal ones") {
+  for (const auto& gpu : test::gpus()) {
+    for (const uint32_t n_vocab : kVocabularies) {
+      INFO(gpu->name(), ", ", n_vocab);
+      std::mt19937 random(n_vocab);
+      std::vector<Row> rows;
+      for (uint32_t i = 0; i < 8; ++i) {
+        rows.push_back(
+            {test::random_values(random, n_vocab, 10), control_of({.temperature = 0, .top_k = 3, .top_p = 0.9f})});
+        // The largest one in several places.
+        for (uint32_t n = 0; n < i; ++n) rows.back().logits[random() % n_vocab] = 11;
+      }
+      rows.push_back({std::vector<float>(n_vocab, -2.5f), control_of({.temperature = 0})});
+      rows.push_back({std::vector<float>(n_vocab, -kInfinity), control_of({.temperature = 0})});
+      rows.back().logits.back() = -3e38f;
+      const std::vector<Outcome> outcomes = run(*gpu, rows);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        const auto largest = std::max_element(rows[i].logits.begin(), rows[i].logits.end());
+        CHECK(outcomes[i].id == uint32_t(largest - rows[i].logits.begin()));
+        CHECK(outcomes[i].reason == Frozen::no);
+      }
+    }
+  }
+}
+
+TEST_CASE("zeros of both signs are equal") {
+  for (const auto& gpu : test::gpus()) {
+    const std::vector<float> minus_first = {-1, -0.0f, 0.0f, -0.0f}, plus_first = {-1, 0.0f, -0.0f, 0.0f};
+    const ControlBlock greedy = control_of({.temperature = 0}), one = control_of({.top_k = 1, .top_p = 1});
+    const auto outcomes = run(*gpu, {{minus_first, greedy}, {plus_first, greedy}});
+    CHECK(outcomes[0].id == 1);
+    CHECK(outcomes[1].id == 1);
+    // All three equal the cut, so that each may be drawn.
+    std::vector<Row> rows;
+    for (uint32_t position = 0; position < 30; ++position) {
+      rows.push_back({minus_first, one});
+      rows.back().control.position = position;
+    }
+    check_against_oracle(*gpu, rows);
+  }
+}
+
+TEST_CASE("draws are the oracle's, whatever temperature, cut, seed, sequence and position") {
+  const SamplerParams kinds[] = {
+      {.temperature = 1, .top_k = 0, .top_p = 1},      {.temperature = 0.7f, .top_k = 0, .top_p = 0.85f},
+      {.temperature = 1.5f, .top_k = 40, .top_p = 1},  {.temperature = 1, .top_k = 40, .top_p = 0.5f},
+      {.temperature = 1, .top_k = 1, .top_p = 1},      {.temperature = 1, .top_k = 0, .top_p = 1e-30f},
+      {.temperature = 1e-30f, .top_k = 0, .top_p = 1}, {.temperature = 100, .top_k = 0xffffffff, .top_p = 0.999f}};
+  for (const auto& gpu : test::gpus()) {
+    for (const uint32_t n_vocab : kVocabularies) {
+      INFO(gpu->name(), ", ", n_vocab);
+      std::mt19937 random(n_vocab);
+      std::vector<Row> rows;
+      for (uint32_t i = 0; i < (n_vocab > 8192 ? 16u : 96u); ++i) {
+        SamplerParams params = kinds[i % std::size(kinds)];
+        params.seed = i % 3 == 0 ? i : uint64_t(random()) << 32 | random();
+        rows.push_back({test::random_values(random, n_vocab, 8), control_of(params, random() % 5, random())});
+        if (i % 4 == 0) rows.back().control.n_generated = i;
+      }
+      check_against_oracle(*gpu, rows, n_vocab > 8192 ? 1 : 0);
+    }
+  }
+}
+
+TEST_CASE("draws follow the uniform number through equal tokens") {
+  for (const auto& gpu : test::gpus()) {
+    // A thousand equal tokens: the draw is the uniform number itself.
+    std::vector<Row> rows;
+    for (uint32_t i = 0; i < 200; ++i) {
+      rows.push_back({std::vector<float>(1000, 0.0f), control_of({.top_p = 1, .seed = i / 50}, i / 10 % 5, i % 10)});
+    }
+    check_against_oracle(*gpu, rows, 4);
+  }
+}
+
+TEST_CASE("ties at the cut stay, tokens at minus infinity are never drawn") {
+  for (const auto& gpu : test::gpus()) {
+    std::vector<Row> rows;
+    for (uint32_t position = 0; position < 60; ++position) {
+      rows.push_back({{1, 3, 1, 1, 0, -kInfinity, 1, 2}, control_of({.top_k = 3, .top_p = 1}, 0, position)});
+      rows.push_back({{1, 3, 1, 1, 0, -kInfinity, 1, 2}, control_of({.top_p = 0.75f}, 0, position)});
+      rows.push_back({{-kInfinity, 0, -kInfinity, 0, 0, 0, 0, -kInfinity},
+                      control_of({.temperature = 1e30f, .top_p = 1}, 0, position)});
+      rows.push_back({{3e38f, -3e38f, 0, 0, 0, 0, 0, 0}, control_of({.top_p = 1}, 0, position)});
+    }
+    // The uniform number 0.
+    rows.push_back({{-kInfinity, 0, 0, 0, 0, 0, 0, 0}, control_of({.top_p = 1}, 0, 5297128)});
+    check_against_oracle(*gpu, rows);
+  }
+}
+
+TEST_CASE("a stop token and the limit freeze the slot, in that order") {
+  for (const auto& gpu : test::gpus()) {
+    const std::vector<float> logits = {0, 0, 9, 0, 0};
+    Row plain{logits, control_of({.temperature = 0})};
+    std::vector<Row> rows(7, plain);
+    rows[1].control.n_stop = 1;
+    rows[1].control.stop[0] = 2;
+    rows[2].control.n_stop = kernels::kStopMax;
+    rows[2].control.stop[kernels::kStopMax - 1] = 2;
+    rows[3].control.stop[0] = 2;  // but no stop tokens are counted
+    rows[4].control.limit = 3;
+    rows[4].control.n_generated = 2;
+    rows[5].control.limit = 3;
+    rows[5].control.n_generated = 1;
+    rows[6].control = rows[4].control;
+    rows[6].control.n_stop = 2;
+    rows[6].control.stop[0] = 4;
+    rows[6].control.stop[1] = 2;
+    const Frozen expected[] = {Frozen::no,    Frozen::stop, Frozen::stop, Frozen::no,
+                               Frozen::limit, Frozen::no,   Frozen::stop};
+    const std::vector<Outcome> outcomes = run(*gpu, rows, 50);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      INFO(gpu->name(), ", row ", i);
+      CHECK(outcomes[i].id == 2);
+      CHECK(outcomes[i].reason == expected[i]);
+      CHECK(outcomes[i].control.frozen == uint32_t(expected[i]));
+      // All that is not the outcome stays as it was.
+      ControlBlock rest = outcomes[i].control;
+      rest.next_token = rows[i].control.next_token;
+      rest.frozen = rows[i].control.frozen;
+      rest.n_generated = rows[i].control.n_generated;
+      CHECK(std::memcmp(&rest, &rows[i].control, sizeof(rest)) == 0);
+    }
+  }
+}
+
+TEST_CASE("a frozen slot gives no token and keeps its block") {
+  for (const auto& gpu : test::gpus()) {
+    std::vector<Row> rows(3, {{0, 1}, control_of({.temperature = 0})});
+    for (uint32_t reason = 1; reason <= 3; ++reason) rows[reason - 1].control.frozen = reason;
+    const std::vector<Outcome> outcomes = run(*gpu, rows);
+    for (uint32_t reason = 1; reason <= 3; ++reason) {
+      const Outcome& outcome = outcomes[reason - 1];
+      CHECK(outcome.id == kernels::kNoToken);
+      CHECK(outcome.reason == Frozen(reason));
+      CHECK(std::memcmp(&outcome.control, &rows[reason - 1].control, sizeof(ControlBlock)) == 0);
+    }
+  }
+}
+
+TEST_CASE("logits that are not numbers freeze the slot, wherever they stand") {
+  for (const auto& gpu : test::gpus()) {
+    for (const uint32_t n_vocab : {1u, 257u, 8192u}) {
+      for (const float temperature : {0.0f, 1.0f}) {
+        std::vector<Row> rows;
+        for (const float bad : {kNan, -kNan, kInfinity}) {
+          for (const uint32_t at : {0u, n_vocab / 2, n_vocab - 1}) {
+            rows.push_back({std::vector<float>(n_vocab, 1.0f), control_of({.temperature = temperature})});
+            rows.back().logits[at] = bad;
+          }
+        }
+        rows.push_back({std::vector<float>(n_vocab, -kInfinity), control_of({.temperature = temperature})});
+        for (const Outcome& outcome : run(*gpu, rows)) {
+          CHECK(outcome.id == kernels::kNoToken);
+          CHECK(outcome.reason == Frozen::numerical);
+          CHECK(outcome.control.frozen == uint32_t(Frozen::numerical));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rows that want no token are left alone") {
+  for (const auto& gpu : test::gpus()) {
+    test::Scene scene(*gpu, kTokensMax);
+    scene.control_written = true;
+    scene.control = {control_of({.temperature = 0}), control_of({.temperature = 0})};
+    const std::vector<uint32_t> ids(3);
+    scene.step().add_chunk({0, ids});
+    scene.step().add_output({0, 0, false});
+    scene.step().add_output({2, 1, true});
+    const std::vector<float> logits = {5, 1, 1, 5};
+    const test::Region logits_region = scene.input(logits), sampled = scene.output(6);
+    scene.run([&](const kernels::Context& context) {
+      kernels::sample(context, 2, scene.view(logits_region), scene.view(sampled));
+    });
+    CHECK(scene.words(sampled) ==
+          std::vector<uint32_t>{test::kCanary, test::kCanary, 1, 0, test::kCanary, test::kCanary});
+    const ControlBlock left_alone = scene.control_after(0);
+    CHECK(std::memcmp(&left_alone, &scene.control[0], sizeof(ControlBlock)) == 0);
+    CHECK(scene.control_after(1).next_token == 1);
+  }
+}
+
+TEST_SUITE_END();
