@@ -40,6 +40,7 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 }
 
 std::filesystem::path golden_folder() {
+  if (const char* named = std::getenv("RAVENWING_GOLDEN")) return named;
   const std::filesystem::path relative = "tests/data/golden", built_from = RAVENWING_SOURCE_DIR / relative;
   return std::filesystem::exists(built_from) ? built_from : relative;
 }

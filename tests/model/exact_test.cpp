@@ -1,0 +1,183 @@
+// tests/model/exact_test.cpp: exact mode gives the same bits alone, in any batch and under any chunking; fast mode agrees
+// with it.
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "model/support.hpp"
+#include "support/files.hpp"
+#include "support/random_model.hpp"
+
+using namespace ravenwing;
+using namespace ravenwing::test;
+
+namespace {
+
+using format::WeightFormat;
+
+/// What a sequence leaves behind.
+struct Outcome {
+  std::vector<float> logits;  // after each token
+  rwkv7::HostState state;
+};
+
+Outcome outcome_of(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids, const std::vector<size_t>& lengths) {
+  model.states().reset(slot);
+  std::vector<float> logits = feed(model, slot, ids, lengths, Outputs::all);
+  return {std::move(logits), model.states().read(slot)};
+}
+
+void check_same(const Outcome& found, const Outcome& expected) {
+  CHECK(max_difference(found.logits, found.logits) == 0);  // finite
+  CHECK(same_bits(found.logits, expected.logits));
+  CHECK(same_bits(found.state, expected.state));
+}
+
+/// Texts of these lengths, beginnings of one text, each in one step.
+std::map<size_t, Outcome> wholes(rwkv7::Model& model, std::span<const uint32_t> ids, const std::vector<size_t>& lengths) {
+  std::map<size_t, Outcome> result;
+  for (const size_t length : lengths) result[length] = outcome_of(model, 0, ids.first(length), {length});
+  // What follows a token does not touch its logits.
+  const std::vector<float>& longest = result.rbegin()->second.logits;
+  for (const auto& [length, outcome] : result) CHECK(same_bits(outcome.logits, std::span(longest).first(outcome.logits.size())));
+  return result;
+}
+
+/// The text in pieces: each of `cuts` adds up to one of `lengths`.
+void check_cuts(rwkv7::Model& model, const std::vector<size_t>& lengths, const std::vector<std::vector<size_t>>& cuts) {
+  const Ids ids = some_ids(*std::max_element(lengths.begin(), lengths.end()), model.config().n_vocab);
+  const std::map<size_t, Outcome> whole = wholes(model, ids, lengths);
+  for (const std::vector<size_t>& pieces : cuts) {
+    CAPTURE(pieces.size());
+    CAPTURE(pieces.front());
+    const size_t length = std::accumulate(pieces.begin(), pieces.end(), size_t(0));
+    check_same(outcome_of(model, 1, std::span(ids).first(length), pieces), whole.at(length));
+  }
+  // Logits of one row alone are those of the row among all.
+  const auto& [length, outcome] = *whole.begin();
+  CHECK(same_bits(feed_new(model, 2, std::span(ids).first(length)), std::span(outcome.logits).last(model.config().n_vocab)));
+}
+
+/// Sequences of these lengths in one step, twice running, against each by itself.
+void check_batch(rwkv7::Model& model, const std::vector<size_t>& lengths, const std::vector<size_t>& then) {
+  const uint32_t n_vocab = model.config().n_vocab;
+  REQUIRE(lengths.size() == then.size());
+  REQUIRE(lengths.size() < model.states().n_slots());
+  std::vector<Ids> ids;
+  for (uint32_t slot = 0; slot < lengths.size(); ++slot) {
+    model.states().reset(slot);
+    ids.push_back(some_ids(lengths[slot] + then[slot], n_vocab, 10 + slot));
+  }
+  std::vector<std::vector<float>> logits(lengths.size());
+  for (const bool second : {false, true}) {
+    std::vector<Part> parts;
+    for (uint32_t slot = 0; slot < lengths.size(); ++slot) {
+      const std::span<const uint32_t> all(ids[slot]);
+      parts.push_back({slot, second ? all.subspan(lengths[slot]) : all.first(lengths[slot]), Outputs::all});
+    }
+    std::vector<float> found = run(model, parts);
+    size_t at = 0;
+    for (const Part& part : parts) {
+      const std::span<float> own = std::span(found).subspan(at, part.ids.size() * n_vocab);
+      logits[part.slot].insert(logits[part.slot].end(), own.begin(), own.end());
+      at += own.size();
+    }
+    REQUIRE(at == found.size());
+  }
+  const auto alone = uint32_t(lengths.size());
+  for (uint32_t slot = 0; slot < lengths.size(); ++slot) {
+    CAPTURE(slot);
+    const Outcome expected = outcome_of(model, alone, ids[slot], {ids[slot].size()});
+    check_same({logits[slot], model.states().read(slot)}, expected);
+  }
+}
+
+/// Two heads of the size that trained models have.
+RandomModelOptions small_model(WeightFormat format) {
+  RandomModelOptions options;
+  options.n_embd = 128;
+  options.head_size = 64;
+  options.n_ffn = 256;
+  options.matrices = options.head = options.emb = options.low_rank = format;
+  return options;
+}
+
+void check_exact(Tier tier) {
+  const auto device = open_device(tier);
+  if (!device) return;
+  const TemporaryFolder folder;
+  write_random_gguf(folder / "model", small_model(WeightFormat::f16));
+  rwkv7::ModelOptions options = exact_options();
+  options.n_slots = 8;
+  GpuModel loaded(*device, folder / "model", options);
+  check_cuts(loaded.model, {1, 19, 255, 256, 257, 512},
+             {std::vector<size_t>(19, 1), {254, 1}, {1, 255}, {100, 157}, {256, 1}, {1, 254, 257}, {511, 1}, {3, 1, 60, 2, 190, 256}});
+  check_batch(loaded.model, {1, 255, 0, 256}, {1, 1, 3, 1});
+  check_batch(loaded.model, {257, 17, 3, 40, 1}, {0, 20, 1, 1, 60});
+}
+
+void check_exact_demo(Tier tier) {
+  const auto device = open_device(tier);
+  if (!device) return;
+  rwkv7::ModelOptions options = exact_options();
+  options.n_slots = 5;
+  GpuModel loaded(*device, demo_model(), options);
+  check_cuts(loaded.model, {3, 40}, {{1, 22, 17}, {1, 1, 1}});
+  check_batch(loaded.model, {5, 0, 17, 1}, {1, 3, 1, 1});
+}
+
+/// Every number of tokens that takes another kernel, and those between.
+void check_fast(Tier tier, WeightFormat format) {
+  const auto device = open_device(tier);
+  if (!device) return;
+  RandomModelOptions shape = small_model(format);
+  shape.n_embd = shape.n_ffn = 256;  // blocks of K-quants
+  shape.rank_w = shape.rank_a = shape.rank_v = shape.rank_g = info(format).block_weights == 1 ? 24 : 256;
+  const TemporaryFolder folder;
+  write_random_gguf(folder / "model", shape);
+  GpuModel fast(*device, folder / "model"), exact(*device, folder / "model", exact_options());
+  std::vector<size_t> counts(20);
+  std::iota(counts.begin(), counts.end(), 1);
+  counts.insert(counts.end(), {64, 512});
+  const Ids ids = some_ids(512, shape.n_vocab);
+  float logits = 0;
+  double states = 0;
+  for (const size_t count : counts) {
+    CAPTURE(count);
+    const auto some = std::span(ids).first(count);
+    const float of_logits = max_difference(feed_new(fast.model, 0, some, Outputs::all), feed_new(exact.model, 0, some, Outputs::all));
+    const double of_states = state_difference(fast.model.states().read(0), exact.model.states().read(0), shape.n_layer);
+    CHECK(of_logits <= kFastBounds.logits);
+    CHECK(of_states <= kFastBounds.states);
+    logits = std::max(logits, of_logits);
+    states = std::max(states, of_states);
+  }
+  MESSAGE(fmt::format("{} {} fast against exact: logits {:.2g}, states {:.2g}", gpu::name(tier), info(format).name, logits, states));
+}
+
+}  // namespace
+
+TEST_SUITE("exact") {
+  TEST_CASE("exact mode gives the same bits in any batch and chunking on T0") { check_exact(Tier::t0); }
+  TEST_CASE("exact mode gives the same bits in any batch and chunking on T1") { check_exact(Tier::t1); }
+  TEST_CASE("exact mode gives the same bits of the demo model on T0") { check_exact_demo(Tier::t0); }
+  TEST_CASE("exact mode gives the same bits of the demo model on T1") { check_exact_demo(Tier::t1); }
+}
+
+TEST_SUITE("fast") {
+  TEST_CASE("fast mode agrees with exact on T0") {
+    for (const WeightFormat format : {WeightFormat::f16, WeightFormat::q4_k}) check_fast(Tier::t0, format);
+  }
+  TEST_CASE("fast mode agrees with exact on T1") {
+    for (const WeightFormat format : {WeightFormat::f16, WeightFormat::q4_k}) check_fast(Tier::t1, format);
+  }
+}
+
+TEST_SUITE("fast_slow") {
+  TEST_CASE("fast mode agrees with exact on T0, the other formats") {
+    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8_0, WeightFormat::q6_k}) check_fast(Tier::t0, format);
+  }
+  TEST_CASE("fast mode agrees with exact on T1, the other formats") {
+    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8_0, WeightFormat::q6_k}) check_fast(Tier::t1, format);
+  }
+}
