@@ -139,9 +139,10 @@ def blank_out(text):
 
 
 def opens_function(head):
-    """Whether a `{` after this text begins a function: it has parameters and is neither a type nor an initialiser."""
+    """Whether a `{` after this text begins a function: it has parameters and is neither a type nor an
+    initialiser, nor doctest's TEST_SUITE("..."), which is a namespace."""
     head = head.strip()
-    return "(" in head and not head.endswith("=") and not re.match(r"(namespace|class|struct|union|enum)\b", head)
+    return "(" in head and not head.endswith("=") and not re.match(r"(namespace|class|struct|union|enum|TEST_SUITE)\b", head)
 
 
 def functions_of(text):

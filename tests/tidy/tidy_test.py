@@ -80,6 +80,7 @@ class TidyTest(unittest.TestCase):
 
         self.assertEqual(self.faults({"src/base/x.cpp": function(70) + function(70)}), [])
         self.expect("src/base/x.cpp", "namespace a {\n" + function(71) + "}\n", ":2: function f has 71 lines")
+        self.expect("tests/unit/x.cpp", 'TEST_SUITE("a") {\n' + function(71) + "}\n", ":2: function f has 71 lines")
         for head in ("A::A(int y) : y_{y}, z_{0} {", "auto g = [](int x) {", "struct A {\n public:\n  void f() const {",
                      'TEST_CASE("{ a ( case") {', "template <typename T>\nT f(T x = {}) {"):
             self.expect("src/base/x.cpp", function(72, head) + ("};\n" if "struct" in head else ""), "lines, at most 70")
