@@ -33,7 +33,8 @@ void check_demo(Tier tier) {
     const double of_state = state_difference(loaded.model.states().read(0), expected_state, reference.config().n_layer);
     CHECK(difference <= bounds_of(tier).logits);
     CHECK(of_state <= bounds_of(tier).states);
-    MESSAGE(fmt::format("{} demo, {} steps: logits {:.2g}, states {:.2g}", gpu::name(tier), steps.size(), difference, of_state));
+    MESSAGE(fmt::format("{} demo, {} steps: logits {:.2g}, states {:.2g}", gpu::name(tier), steps.size(), difference,
+                        of_state));
   }
 }
 

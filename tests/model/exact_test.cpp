@@ -1,5 +1,5 @@
-// tests/model/exact_test.cpp: exact mode gives the same bits alone, in any batch and under any chunking; fast mode agrees
-// with it.
+// tests/model/exact_test.cpp: exact mode gives the same bits alone, in any batch and under any chunking; fast mode
+// agrees with it.
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -21,7 +21,8 @@ struct Outcome {
   rwkv7::HostState state;
 };
 
-Outcome outcome_of(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids, const std::vector<size_t>& lengths) {
+Outcome outcome_of(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids,
+                   const std::vector<size_t>& lengths) {
   model.states().reset(slot);
   std::vector<float> logits = feed(model, slot, ids, lengths, Outputs::all);
   return {std::move(logits), model.states().read(slot)};
@@ -34,12 +35,14 @@ void check_same(const Outcome& found, const Outcome& expected) {
 }
 
 /// Texts of these lengths, beginnings of one text, each in one step.
-std::map<size_t, Outcome> wholes(rwkv7::Model& model, std::span<const uint32_t> ids, const std::vector<size_t>& lengths) {
+std::map<size_t, Outcome> wholes(rwkv7::Model& model, std::span<const uint32_t> ids,
+                                 const std::vector<size_t>& lengths) {
   std::map<size_t, Outcome> result;
   for (const size_t length : lengths) result[length] = outcome_of(model, 0, ids.first(length), {length});
   // What follows a token does not touch its logits.
   const std::vector<float>& longest = result.rbegin()->second.logits;
-  for (const auto& [length, outcome] : result) CHECK(same_bits(outcome.logits, std::span(longest).first(outcome.logits.size())));
+  for (const auto& [length, outcome] : result)
+    CHECK(same_bits(outcome.logits, std::span(longest).first(outcome.logits.size())));
   return result;
 }
 
@@ -55,7 +58,8 @@ void check_cuts(rwkv7::Model& model, const std::vector<size_t>& lengths, const s
   }
   // Logits of one row alone are those of the row among all.
   const auto& [length, outcome] = *whole.begin();
-  CHECK(same_bits(feed_new(model, 2, std::span(ids).first(length)), std::span(outcome.logits).last(model.config().n_vocab)));
+  CHECK(same_bits(feed_new(model, 2, std::span(ids).first(length)),
+                  std::span(outcome.logits).last(model.config().n_vocab)));
 }
 
 /// Sequences of these lengths in one step, twice running, against each by itself.
@@ -111,7 +115,14 @@ void check_exact(Tier tier) {
   options.n_slots = 8;
   GpuModel loaded(*device, folder / "model", options);
   check_cuts(loaded.model, {1, 19, 255, 256, 257, 512},
-             {std::vector<size_t>(19, 1), {254, 1}, {1, 255}, {100, 157}, {256, 1}, {1, 254, 257}, {511, 1}, {3, 1, 60, 2, 190, 256}});
+             {std::vector<size_t>(19, 1),
+              {254, 1},
+              {1, 255},
+              {100, 157},
+              {256, 1},
+              {1, 254, 257},
+              {511, 1},
+              {3, 1, 60, 2, 190, 256}});
   check_batch(loaded.model, {1, 255, 0, 256}, {1, 1, 3, 1});
   check_batch(loaded.model, {257, 17, 3, 40, 1}, {0, 20, 1, 1, 60});
 }
@@ -145,14 +156,16 @@ void check_fast(Tier tier, WeightFormat format) {
   for (const size_t count : counts) {
     CAPTURE(count);
     const auto some = std::span(ids).first(count);
-    const float of_logits = max_difference(feed_new(fast.model, 0, some, Outputs::all), feed_new(exact.model, 0, some, Outputs::all));
+    const float of_logits =
+        max_difference(feed_new(fast.model, 0, some, Outputs::all), feed_new(exact.model, 0, some, Outputs::all));
     const double of_states = state_difference(fast.model.states().read(0), exact.model.states().read(0), shape.n_layer);
     CHECK(of_logits <= kFastBounds.logits);
     CHECK(of_states <= kFastBounds.states);
     logits = std::max(logits, of_logits);
     states = std::max(states, of_states);
   }
-  MESSAGE(fmt::format("{} {} fast against exact: logits {:.2g}, states {:.2g}", gpu::name(tier), info(format).name, logits, states));
+  MESSAGE(fmt::format("{} {} fast against exact: logits {:.2g}, states {:.2g}", gpu::name(tier), info(format).name,
+                      logits, states));
 }
 
 }  // namespace
@@ -175,9 +188,11 @@ TEST_SUITE("fast") {
 
 TEST_SUITE("fast_slow") {
   TEST_CASE("fast mode agrees with exact on T0, the other formats") {
-    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8_0, WeightFormat::q6_k}) check_fast(Tier::t0, format);
+    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8_0, WeightFormat::q6_k})
+      check_fast(Tier::t0, format);
   }
   TEST_CASE("fast mode agrees with exact on T1, the other formats") {
-    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8_0, WeightFormat::q6_k}) check_fast(Tier::t1, format);
+    for (const WeightFormat format : {WeightFormat::f32, WeightFormat::bf16, WeightFormat::q8_0, WeightFormat::q6_k})
+      check_fast(Tier::t1, format);
   }
 }

@@ -27,7 +27,8 @@ Ids top_ids(std::span<const float> logits, size_t n) {
 
 void check_logits(std::span<const float> logits, const Prompt& prompt, float bound, Worst& worst) {
   float largest = 0;
-  for (const auto& [id, expected] : prompt.top20) largest = std::max(largest, max_difference({&logits[id], 1}, {&expected, 1}));
+  for (const auto& [id, expected] : prompt.top20)
+    largest = std::max(largest, max_difference({&logits[id], 1}, {&expected, 1}));
   if (const auto expected = golden_logits(prompt.name)) largest = std::max(largest, max_difference(logits, *expected));
   CHECK(largest <= bound);
   worst.logits = std::max(worst.logits, largest);
@@ -140,8 +141,9 @@ void check_golden(Tier tier, const std::optional<std::filesystem::path>& path) {
   check_alone(loaded.model, prompts, bounds_of(tier), alone);
   check_together(loaded.model, prompts, bounds_of(tier), together);
   check_continuations(loaded.model, prompts, bounds_of(tier));
-  MESSAGE(fmt::format("{} {} alone: logits {:.2g}, states {:.2g}; together: logits {:.2g}, states {:.2g}", gpu::name(tier),
-                      path->filename().string(), alone.logits, alone.states, together.logits, together.states));
+  MESSAGE(fmt::format("{} {} alone: logits {:.2g}, states {:.2g}; together: logits {:.2g}, states {:.2g}",
+                      gpu::name(tier), path->filename().string(), alone.logits, alone.states, together.logits,
+                      together.states));
 }
 
 /// Both files hold the same F16 weights but for w1 and w2, which the GGUF has in F32: widened, not other numbers.
@@ -158,16 +160,24 @@ void check_containers_agree(Tier tier) {
 }  // namespace
 
 TEST_SUITE("golden_t0") {
-  TEST_CASE("safetensors F16 gives the reference's logits, states and text on T0") { check_golden(Tier::t0, tiny_safetensors()); }
+  TEST_CASE("safetensors F16 gives the reference's logits, states and text on T0") {
+    check_golden(Tier::t0, tiny_safetensors());
+  }
   TEST_CASE("GGUF and safetensors of the same weights agree to the bit on T0") { check_containers_agree(Tier::t0); }
 }
 
 TEST_SUITE("golden_t1") {
-  TEST_CASE("GGUF F16 gives the reference's logits, states and text on T1") { check_golden(Tier::t1, tiny_gguf("F16")); }
+  TEST_CASE("GGUF F16 gives the reference's logits, states and text on T1") {
+    check_golden(Tier::t1, tiny_gguf("F16"));
+  }
   TEST_CASE("GGUF and safetensors of the same weights agree to the bit on T1") { check_containers_agree(Tier::t1); }
 }
 
 TEST_SUITE("golden_slow") {
-  TEST_CASE("GGUF F16 gives the reference's logits, states and text on T0") { check_golden(Tier::t0, tiny_gguf("F16")); }
-  TEST_CASE("safetensors F16 gives the reference's logits, states and text on T1") { check_golden(Tier::t1, tiny_safetensors()); }
+  TEST_CASE("GGUF F16 gives the reference's logits, states and text on T0") {
+    check_golden(Tier::t0, tiny_gguf("F16"));
+  }
+  TEST_CASE("safetensors F16 gives the reference's logits, states and text on T1") {
+    check_golden(Tier::t1, tiny_safetensors());
+  }
 }

@@ -70,7 +70,8 @@ void check_mixed_steps(Tier tier) {
     CAPTURE(i);
     const std::vector<float> alone = feed_new(small.model(), 0, std::span(ids[i]).first(fed[i]));
     CHECK(max_difference(last[i], alone) <= kFastBounds.logits);
-    CHECK(state_difference(small->states().read(4 - i), small->states().read(0), small->config().n_layer) <= kFastBounds.states);
+    CHECK(state_difference(small->states().read(4 - i), small->states().read(0), small->config().n_layer) <=
+          kFastBounds.states);
   }
 }
 

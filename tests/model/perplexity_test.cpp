@@ -1,9 +1,9 @@
-// tests/model/perplexity_test.cpp: mean negative log likelihood of a text that the model never saw, against llama.cpp's on
-// the same file and the fp32 reference's.
+// tests/model/perplexity_test.cpp: mean negative log likelihood of a text that the model never saw, against llama.cpp's
+// on the same file and the fp32 reference's.
 //
-// Software Vulkan computes some 75 tokens a second in large steps and 16 in steps of one, so the whole text on each tier
-// would take ten minutes. CI has the whole text on T1 and 1 024 tokens on T0, for F16 and Q4_K_M, and 128 tokens in small
-// steps; the slow tests have the whole text on both tiers for every format, and 512 tokens in small steps.
+// Software Vulkan computes some 75 tokens a second in large steps and 16 in steps of one, so the whole text on each
+// tier would take ten minutes. CI has the whole text on T1 and 1 024 tokens on T0, for F16 and Q4_K_M, and 128 tokens
+// in small steps; the slow tests have the whole text on both tiers for every format, and 512 tokens in small steps.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -90,7 +90,8 @@ void check_whole_text(Tier tier, const std::string& format, double bound, size_t
   if (!device || !tiny_gguf(format)) return;
   const Measured measured = measure(*device, format, 4096, n_small_steps);
   CHECK(std::abs(measured.nats() - llamacpp_nats(format)) <= bound);
-  MESSAGE(fmt::format("{} {}: {:.6f} nats a token, llama.cpp {:.6f}", gpu::name(tier), format, measured.nats(), llamacpp_nats(format)));
+  MESSAGE(fmt::format("{} {}: {:.6f} nats a token, llama.cpp {:.6f}", gpu::name(tier), format, measured.nats(),
+                      llamacpp_nats(format)));
 }
 
 /// The whole text on T1, its beginning on T0. The F16 weights have the fp32 reference's figure for any beginning;
@@ -110,8 +111,8 @@ void check_for_ci(const std::string& format, double bound) {
     CHECK(std::abs(beginning.nats() - mean(reference, kBeginning - 1)) <= bound);
     MESSAGE(fmt::format("the reference's first {}: {:.6f}", kBeginning, mean(reference, kBeginning - 1)));
   }
-  MESSAGE(fmt::format("T1 {}: {:.6f} nats a token, llama.cpp {:.6f}; first {}: T0 {:.6f}, T1 {:.6f}", format, whole.nats(),
-                      llamacpp_nats(format), kBeginning, beginning.nats(), on_t1));
+  MESSAGE(fmt::format("T1 {}: {:.6f} nats a token, llama.cpp {:.6f}; first {}: T0 {:.6f}, T1 {:.6f}", format,
+                      whole.nats(), llamacpp_nats(format), kBeginning, beginning.nats(), on_t1));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// tests/model/random_models_test.cpp: models of odd shapes and any mixture of formats against the CPU reference, and split
-// over small buffers and bindings against themselves in one piece.
+// tests/model/random_models_test.cpp: models of odd shapes and any mixture of formats against the CPU reference, and
+// split over small buffers and bindings against themselves in one piece.
 #include <algorithm>
 #include <cmath>
 
@@ -43,7 +43,8 @@ RandomModelOptions with_vocabulary(RandomModelOptions options, uint32_t n_vocab)
   return options;
 }
 
-RandomModelOptions with_formats(RandomModelOptions options, WeightFormat matrices, WeightFormat emb, WeightFormat head, WeightFormat low_rank) {
+RandomModelOptions with_formats(RandomModelOptions options, WeightFormat matrices, WeightFormat emb, WeightFormat head,
+                                WeightFormat low_rank) {
   options.matrices = matrices;
   options.emb = emb;
   options.head = head;
@@ -56,21 +57,24 @@ std::vector<Case> odd_shapes() {
   return {{"one layer has no value residual", shape(1, 64, 64, 128)},
           {"widths that are no power of two", with_vocabulary(with_ranks(shape(2, 192, 64, 200), 5, 24, 33, 7), 257)},
           {"a width that a workgroup does not divide", with_ranks(shape(3, 320, 64, 333), 1, 2, 3, 9)},
-          {"heads of 32", with_formats(with_vocabulary(shape(2, 96, 32, 203), 301), f32, f32, f32, f32)},
-          {"heads of 16, BF16", with_formats(shape(2, 80, 16, 72), bf16, f16, f32, bf16)},
+          {"F32", with_formats(with_vocabulary(shape(2, 64, 64, 203), 301), f32, f32, f32, f32)},
+          {"BF16", with_formats(shape(2, 128, 64, 72), bf16, f16, f32, bf16)},
           {"the World vocabulary and one more", with_vocabulary(shape(1, 64, 64, 64), 65537)}};
 }
 
-/// Its time mix takes software Vulkan minutes to compile.
-std::vector<Case> large_heads() {
+/// Software Vulkan takes half a minute to minutes to compile the time mix for one head size: CI has that of trained
+/// models here, and others in the tests of the kernel.
+std::vector<Case> other_heads() {
   using enum WeightFormat;
-  return {{"heads of 128", with_formats(shape(2, 384, 128, 104), bf16, bf16, bf16, bf16)}};
+  return {{"heads of 16", shape(2, 80, 16, 72)},
+          {"heads of 32", with_vocabulary(shape(2, 96, 32, 203), 301)},
+          {"heads of 128", shape(2, 384, 128, 104)}};
 }
 
 std::vector<Case> mixtures() {
   using enum WeightFormat;
   const RandomModelOptions wide = with_ranks(shape(2, 256, 64, 512), 24, 33, 5, 40);
-  const RandomModelOptions blocks = with_ranks(shape(2, 96, 32, 160), 32, 64, 32, 96);
+  const RandomModelOptions blocks = with_ranks(shape(2, 192, 64, 160), 32, 64, 32, 96);
   return {{"Q8_0 throughout, low-rank pairs too", with_formats(blocks, q8_0, q8_0, q8_0, q8_0)},
           {"as Q4_K_M files are, Q4_K in Q6_K", with_formats(wide, q4_k, q4_k, q6_k, f32)},
           {"Q6_K under a Q8_0 head", with_formats(wide, q6_k, q6_k, q8_0, f16)},
@@ -112,8 +116,10 @@ void check_random(Tier tier, const std::vector<Case>& cases) {
     const std::vector<float> expected = reference.forward(ids, state);
     const std::vector<float> found = forward(loaded.model, ids);
     const float difference = max_difference(found, expected) / deviation(expected);
-    const double of_states = state_difference(loaded.model.states().read(0), {state.time_shift, state.wkv, state.channel_shift}, options.n_layer);
-    const float bound = converts_low_rank(options) ? std::max(kConvertedBound, relative_bound(tier)) : relative_bound(tier);
+    const double of_states = state_difference(loaded.model.states().read(0),
+                                              {state.time_shift, state.wkv, state.channel_shift}, options.n_layer);
+    const float bound =
+        converts_low_rank(options) ? std::max(kConvertedBound, relative_bound(tier)) : relative_bound(tier);
     CHECK(difference <= bound);
     CHECK(of_states <= std::max(bounds_of(tier).states, converts_low_rank(options) ? 2e-3 : 0));
     MESSAGE(fmt::format("{} {}: logits {:.2g}, states {:.2g}", gpu::name(tier), why, difference, of_states));
@@ -179,8 +185,8 @@ TEST_SUITE("random_models") {
 }
 
 TEST_SUITE("random_models_slow") {
-  TEST_CASE("heads of 128 agree with the CPU reference on T0") { check_random(Tier::t0, large_heads()); }
-  TEST_CASE("heads of 128 agree with the CPU reference on T1") { check_random(Tier::t1, large_heads()); }
+  TEST_CASE("heads of other sizes agree with the CPU reference on T0") { check_random(Tier::t0, other_heads()); }
+  TEST_CASE("heads of other sizes agree with the CPU reference on T1") { check_random(Tier::t1, other_heads()); }
 }
 
 TEST_SUITE("random_models_layout") {

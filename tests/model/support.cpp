@@ -28,7 +28,8 @@ bool is_set(const char* name) {
 /// A golden file, from the folder that the tests were told of or the one that has more.
 std::optional<fs::path> golden_file(const std::string& name) {
   if (const fs::path here = golden_folder() / name; fs::exists(here)) return here;
-  if (const auto shared = shared_data(); shared && fs::exists(*shared / "golden" / name)) return *shared / "golden" / name;
+  if (const auto shared = shared_data(); shared && fs::exists(*shared / "golden" / name))
+    return *shared / "golden" / name;
   return std::nullopt;
 }
 
@@ -104,8 +105,7 @@ std::vector<float> feed(rwkv7::Model& model, uint32_t slot, std::span<const uint
   size_t at = 0;
   for (const size_t length : lengths) {
     const bool wanted = outputs == Outputs::all || at + length == ids.size();
-    const std::vector<float> found =
-        run(model, {{slot, ids.subspan(at, length), wanted ? outputs : Outputs::none}});
+    const std::vector<float> found = run(model, {{slot, ids.subspan(at, length), wanted ? outputs : Outputs::none}});
     logits.insert(logits.end(), found.begin(), found.end());
     at += length;
   }

@@ -63,7 +63,8 @@ struct Part {
 void submit(rwkv7::Model& model, const std::vector<Part>& parts);
 /// Logits of all outputs of a step, in the order of the parts.
 std::vector<float> run(rwkv7::Model& model, const std::vector<Part>& parts);
-/// Feeds `ids` to a slot in steps of the given lengths, which add up to ids.size(); logits after each token or after the last.
+/// Feeds `ids` to a slot in steps of the given lengths, which add up to ids.size(); logits after each token or after
+/// the last.
 std::vector<float> feed(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids,
                         const std::vector<size_t>& lengths, Outputs outputs = Outputs::last);
 /// The same from the zero state, in as few steps as there can be.
