@@ -2,6 +2,7 @@
 #include "kernels/embed.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/embed_ref.hpp"
 #include "kernels/values.hpp"
@@ -22,6 +23,7 @@ struct Case {
   std::vector<uint32_t> part_rows = {};  // the table lies in parts of so many rows; empty: in one
   uint64_t binding_bytes_max = 0;
   uint32_t next_token = kernels::kNoToken;  // of the chunk's slot
+  uint32_t row_begin = 0;                   // the first row of the first part; tokens of rows in no part stay unwritten
 };
 
 void check_case(test::Gpu& gpu, const Case& embed) {
@@ -42,7 +44,7 @@ void check_case(test::Gpu& gpu, const Case& embed) {
   const test::Region x = scene.output((n_tokens + 1) * embed.n_embd);
   const std::vector<uint32_t> parts = embed.part_rows.empty() ? std::vector{embed.n_vocab} : embed.part_rows;
   scene.run([&](const kernels::Context& context) {
-    for (uint32_t row = 0; const uint32_t n_rows : parts) {
+    for (uint32_t row = embed.row_begin; const uint32_t n_rows : parts) {
       kernels::MatrixView part =
           table.view(scene, weights, 16 + uint64_t(row) * kernels::row_bytes(embed.format, embed.n_embd));
       part.n_rows = n_rows;
@@ -56,9 +58,14 @@ void check_case(test::Gpu& gpu, const Case& embed) {
   const size_t row_bytes = table.rows.size() / embed.n_vocab;
   std::vector<uint32_t> ids = {0};
   ids.insert(ids.end(), embed.ids.begin(), embed.ids.end());
+  const uint32_t row_end = embed.row_begin + std::accumulate(parts.begin(), parts.end(), 0u);
   test::Expected expected;
   for (uint32_t id : ids) {
     if (id == kernels::kFeedback) id = embed.next_token;
+    if (std::min(id, embed.n_vocab - 1) < embed.row_begin || std::min(id, embed.n_vocab - 1) >= row_end) {
+      expected.add_untouched(embed.n_embd);
+      continue;
+    }
     std::vector<float> row(embed.n_embd);
     format::dequantize(embed.format, &table.rows[row_bytes * std::min(id, embed.n_vocab - 1)], row);
     test::Expected normed = test::layer_norm_expected(gpu, row, vectors, kEpsilon, false);
@@ -104,6 +111,14 @@ TEST_CASE("a table in parts and windows: every token is written once, whatever w
   Case both{"windows of parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}, 1000};
   for (const auto& gpu : test::gpus()) {
     for (const Case& embed : {parts, windows, both}) check_case(*gpu, embed);
+  }
+}
+
+TEST_CASE("a part of a table writes the tokens of its rows and no other") {
+  for (const auto& gpu : test::gpus()) {
+    Case middle{"rows 3 to 6 of 10", WeightFormat::f16, 10, 40, {2, 3, 4, 6, 7, 9, 5}, {4}};
+    middle.row_begin = 3;
+    check_case(*gpu, middle);
   }
 }
 
