@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <optional>
 
 using namespace ravenwing;
 
@@ -20,9 +19,10 @@ EngineOptions demo_options() {
   return options;
 }
 
-/// One engine in exact mode for all cases: they share its compiled shaders. Null where there is no adapter.
+/// One engine in exact mode for all cases: they share its compiled shaders. Null where there is no adapter. Never
+/// destroyed: when statics are, NVIDIA's driver is gone already.
 Engine* exact_engine() {
-  static std::optional<Engine> engine;
+  static Engine* engine = nullptr;
   static bool tried = false;
   if (!tried) {
     tried = true;
@@ -31,13 +31,13 @@ Engine* exact_engine() {
     options.max_sessions = 3;
     options.chunk = 16;
     try {
-      engine.emplace(options);
+      engine = new Engine(options);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::no_device || std::getenv("RAVENWING_REQUIRE_GPU") != nullptr) throw;
       MESSAGE("skipped: " << error.what());
     }
   }
-  return engine ? &*engine : nullptr;
+  return engine;
 }
 
 std::vector<uint32_t> prompt(std::string_view text) { return exact_engine()->tokenizer().encode(text); }

@@ -167,7 +167,8 @@ TEST_CASE("draws are the oracle's, whatever temperature, cut, seed, sequence and
         rows.push_back({test::random_values(random, n_vocab, 8), control_of(params, random() % 5, random())});
         if (i % 4 == 0) rows.back().control.n_generated = i;
       }
-      check_against_oracle(*gpu, rows, n_vocab > 8192 ? 1 : 0);
+      // Among 65 536 tokens the boundaries lie 1.5e-5 apart on average, as far as sums in f32 err: an H200 moved 2 of 16.
+      check_against_oracle(*gpu, rows, n_vocab > 8192 ? 4 : 0);
     }
   }
 }
