@@ -133,8 +133,8 @@ void check_exact_demo(Tier tier) {
   rwkv7::ModelOptions options = exact_options();
   options.n_slots = 5;
   GpuModel loaded(*device, demo_model(), options);
-  check_cuts(loaded.model, {3, 40}, {{1, 22, 17}, {1, 1, 1}});
-  check_batch(loaded.model, {5, 0, 17, 1}, {1, 3, 1, 1});
+  check_cuts(loaded.model, {3, 17}, {{1, 9, 7}, {1, 1, 1}});
+  check_batch(loaded.model, {5, 0, 9, 1}, {1, 3, 1, 1});
 }
 
 /// Every number of tokens that takes another kernel, and those between.
