@@ -1,6 +1,8 @@
 // What several commands share: flags and opening a model.
 #include "command.hpp"
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 
 #include "terminal.hpp"
@@ -24,16 +26,13 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_flag("--exact", flags.exact, "the same bits whatever the chunking; slower");
 }
 
-Engine open_engine(const EngineFlags& flags, uint32_t chunk) {
+Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   Progress progress("loading");
-  EngineOptions options;
   options.model = flags.model.empty() ? demo_model_path() : std::filesystem::path(flags.model);
   options.vocab = flags.vocab;
   options.device = flags.device;
   options.tier = flags.tier;
   options.exact = flags.exact;
-  options.chunk = chunk;
-  options.max_sessions = 1;
   options.on_progress = [&progress](uint64_t done, uint64_t total) { progress.update(done, total); };
   options.cancel = &interrupted();
   Engine engine(options);

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,10 +11,16 @@
 
 #include "ravenwing/engine.hpp"
 
+namespace CLI {
+class App;
+}
+
 namespace ravenwing::apps {
 
 // Each adds its sub-command to the program; the command runs at the end of parsing and throws what goes wrong.
 void add_generate(CLI::App& program);
+void add_chat(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_doctor(CLI::App& program);
@@ -34,11 +39,14 @@ struct EngineFlags {
   bool exact = false;
 };
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
+/// All of SamplerParams but the seed.
+void add_sampler_flags(CLI::App& command, SamplerParams& sampler);
 void add_device_flag(CLI::App& command, std::string& device);
 
 /// Opens the device and loads the model, with a progress bar where loading takes long, and says so where a CPU has to
 /// stand in for the GPU. Ctrl-C ends this and every later call of the engine.
-Engine open_engine(const EngineFlags& flags, uint32_t chunk = EngineOptions{}.chunk);
+/// `options`: chunk and max_sessions are taken from it.
+Engine open_engine(const EngineFlags& flags, EngineOptions options = {.max_sessions = 1});
 
 /// A paragraph on an adapter, as `devices` and `doctor` show it.
 std::string describe(size_t index, const DeviceInfo& device);

@@ -1,6 +1,7 @@
 // ravenwing devices: the adapters of this machine.
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "command.hpp"
@@ -26,13 +27,13 @@ std::string to_json(const std::vector<DeviceInfo>& devices) {
                     {"limits",
                      {{"subgroup_size_min", device.subgroup_size_min},
                       {"subgroup_size_max", device.subgroup_size_max},
-                      {"buffer_bytes_max", device.buffer_bytes_max},
-                      {"binding_bytes_max", device.binding_bytes_max},
-                      {"binding_alignment", device.binding_alignment},
-                      {"workgroups_per_dimension_max", device.workgroups_per_dimension_max},
-                      {"invocations_per_workgroup_max", device.invocations_per_workgroup_max},
-                      {"workgroup_storage_bytes_max", device.workgroup_storage_bytes_max},
-                      {"storage_buffers_per_stage_max", device.storage_buffers_per_stage_max}}},
+                      {"buffer_bytes_max", device.limits.buffer_bytes_max},
+                      {"binding_bytes_max", device.limits.binding_bytes_max},
+                      {"binding_alignment", device.limits.binding_alignment},
+                      {"workgroups_per_dimension_max", device.limits.workgroups_per_dimension_max},
+                      {"invocations_per_workgroup_max", device.limits.invocations_per_workgroup_max},
+                      {"workgroup_storage_bytes_max", device.limits.workgroup_storage_bytes_max},
+                      {"storage_buffers_per_stage_max", device.limits.storage_buffers_per_stage_max}}},
                     {"features", device.features}});
   }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -61,11 +62,11 @@ std::string describe(size_t index, const DeviceInfo& device) {
       "             {} storage buffers, subgroups of {} to {}\n"
       "   features  {}\n",
       index, printable(device.name), device.type, device.tier, printable(device.driver), device.backend,
-      printable(device.vendor), device.vendor_id, device.device_id, device.buffer_bytes_max >> 20,
-      device.binding_bytes_max >> 20, device.binding_alignment, device.invocations_per_workgroup_max,
-      device.workgroup_storage_bytes_max >> 10, device.workgroups_per_dimension_max,
-      device.storage_buffers_per_stage_max, device.subgroup_size_min, device.subgroup_size_max,
-      device.features.empty() ? "none" : fmt::format("{}", fmt::join(device.features, ", ")));
+      printable(device.vendor), device.vendor_id, device.device_id, device.limits.buffer_bytes_max >> 20,
+      device.limits.binding_bytes_max >> 20, device.limits.binding_alignment,
+      device.limits.invocations_per_workgroup_max, device.limits.workgroup_storage_bytes_max >> 10,
+      device.limits.workgroups_per_dimension_max, device.limits.storage_buffers_per_stage_max, device.subgroup_size_min,
+      device.subgroup_size_max, device.features.empty() ? "none" : fmt::format("{}", fmt::join(device.features, ", ")));
 }
 
 void add_devices(CLI::App& program) {

@@ -1,4 +1,6 @@
 // ravenwing doctor: a paragraph to paste into a bug report.
+#include <CLI/CLI.hpp>
+
 #include "command.hpp"
 #include "system_info.hpp"
 #include "terminal.hpp"

@@ -1,4 +1,5 @@
 // ravenwing generate: continues a prompt.
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
@@ -27,22 +28,33 @@ std::string prompt_of(const GenerateFlags& flags) {
 
 double per_second(uint64_t n, double ms) { return ms > 0 ? double(n) * 1000 / ms : 0; }
 
-std::string to_json(const Engine& engine, const Completion& completion, uint64_t seed) {
+nlohmann::ordered_json to_json(const TokenLogprob& token) { return {{"id", token.id}, {"logprob", token.logprob}}; }
+
+nlohmann::ordered_json to_json(const TokenLogprobs& logprobs) {
+  nlohmann::ordered_json json = to_json(logprobs.token);
+  json["top"] = nlohmann::ordered_json::array();
+  for (const TokenLogprob& token : logprobs.top) json["top"].push_back(to_json(token));
+  return json;
+}
+
+std::string to_json(const Engine& engine, const Completion& completion, const GenerateOptions& options) {
   const Timings& timings = completion.timings;
-  const nlohmann::ordered_json json = {{"text", completion.text},
-                                       {"ids", completion.ids},
-                                       {"finish_reason", name(completion.finish_reason)},
-                                       {"seed", seed},
-                                       {"model", engine.model().path.string()},
-                                       {"device", engine.device().name},
-                                       {"tier", engine.device().tier},
-                                       {"timings",
-                                        {{"load_ms", engine.load_ms()},
-                                         {"device_ms", engine.device_ms()},
-                                         {"prefill_tokens", timings.prefill_tokens},
-                                         {"prefill_tok_s", per_second(timings.prefill_tokens, timings.prefill_ms)},
-                                         {"decode_tokens", timings.decode_tokens},
-                                         {"decode_tok_s", per_second(timings.decode_tokens, timings.decode_ms)}}}};
+  nlohmann::ordered_json json = {{"text", completion.text},
+                                 {"ids", completion.ids},
+                                 {"finish_reason", name(completion.finish_reason)},
+                                 {"seed", options.sampler.seed},
+                                 {"model", engine.model().path.string()},
+                                 {"device", engine.device().name},
+                                 {"tier", engine.device().tier},
+                                 {"timings",
+                                  {{"load_ms", engine.load_ms()},
+                                   {"device_ms", engine.device_ms()},
+                                   {"prefill_tokens", timings.prefill_tokens},
+                                   {"prefill_tok_s", per_second(timings.prefill_tokens, timings.prefill_ms)},
+                                   {"decode_tokens", timings.decode_tokens},
+                                   {"decode_tok_s", per_second(timings.decode_tokens, timings.decode_ms)}}}};
+  if (options.logprobs) json["logprobs"] = nlohmann::ordered_json::array();
+  for (const TokenLogprobs& logprobs : completion.logprobs) json["logprobs"].push_back(to_json(logprobs));
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -59,6 +71,7 @@ void run(GenerateFlags& flags) {
   GenerateOptions& options = flags.options;
   // 32 bits: short enough to be typed again, and exact in every JSON reader.
   options.sampler.seed = flags.seed ? *flags.seed : std::random_device{}();
+  if (options.logprobs && !flags.json) fail(ErrorCode::bad_request, "--logprobs needs --json");
   options.sampler.validate();  // before a minute may go into loading
   const std::string prompt = prompt_of(flags);
   Engine engine = open_engine(flags.engine);
@@ -83,7 +96,7 @@ void run(GenerateFlags& flags) {
     throw;
   }
   if (flags.json && flags.echo) completion.text = prompt + completion.text;
-  if (flags.json) write_out(to_json(engine, completion, options.sampler.seed) + "\n");
+  if (flags.json) write_out(to_json(engine, completion, options) + "\n");
   if (!at_line_start) write_out("\n");
   write_timings(engine, completion.timings, options.sampler.seed);
 }
@@ -93,27 +106,22 @@ void run(GenerateFlags& flags) {
 void add_generate(CLI::App& program) {
   CLI::App* command = program.add_subcommand("generate", "continue a prompt");
   auto flags = std::make_shared<GenerateFlags>();
-  SamplerParams& sampler = flags->options.sampler;
   command->add_option("-p,--prompt", flags->prompt, "text to continue; else -f or standard input")->type_name("TEXT");
   command->add_option("-f,--file", flags->file, "file that holds the prompt; - is standard input")->type_name("FILE");
   command->add_option("-n,--max-tokens", flags->options.max_tokens, "tokens to generate at most")
       ->type_name("N")
       ->capture_default_str();
-  command->add_option("--temperature,--temp", sampler.temperature, "0: always the most probable token")
-      ->type_name("T")
-      ->capture_default_str();
-  command->add_option("--top-k", sampler.top_k, "choose among the K most probable; 0: all")
-      ->type_name("K")
-      ->capture_default_str();
-  command->add_option("--top-p", sampler.top_p, "choose among the most probable that have P together; 1: all")
-      ->type_name("P")
-      ->capture_default_str();
+  add_sampler_flags(*command, flags->options.sampler);
   command->add_option("-s,--seed", flags->seed, "equal seeds give equal texts; random if left out")->type_name("N");
   command->add_option("--stop", flags->options.stop, "end before this text; may be repeated")
       ->type_name("TEXT")
       ->allow_extra_args(false);
   command->add_flag("--echo", flags->echo, "write the prompt too");
   command->add_flag("--json", flags->json, "one JSON object at the end instead of text as it comes");
+  command
+      ->add_option("--logprobs", flags->options.logprobs, "with --json: ln p of every token and of the N most probable")
+      ->type_name("N")
+      ->check(CLI::Range(0, 20));
   add_engine_flags(*command, flags->engine);
   command->footer(
       "Example:\n  ravenwing generate -m model.gguf -p \"The raven said\" -n 100 --temperature 0.8 --top-p 0.9");

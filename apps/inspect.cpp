@@ -1,6 +1,7 @@
 // ravenwing inspect: what a model file holds.
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 

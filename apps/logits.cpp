@@ -1,4 +1,5 @@
 // ravenwing logits: logits and states as NumPy files, for comparing with other implementations.
+#include <CLI/CLI.hpp>
 #include <optional>
 
 #include "command.hpp"

@@ -1,6 +1,7 @@
 // The program: its sub-commands, and every failure turned into one line on standard error and an exit status.
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -88,6 +89,8 @@ ExitStatus parse_and_run(int argc, char** argv) {
   program.require_subcommand(1);
   program.footer("Every command has --help.\nExample:\n  ravenwing generate -p \"Once upon a time\" -n 100");
   add_generate(program);
+  add_chat(program);
+  add_bench(program);
   add_inspect(program);
   add_devices(program);
   add_doctor(program);

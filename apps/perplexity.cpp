@@ -1,4 +1,5 @@
 // ravenwing perplexity: how well a model foresees a text.
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -18,7 +19,7 @@ struct PerplexityFlags {
 
 void run(const PerplexityFlags& flags) {
   const std::string text = read_bytes(flags.file);
-  Engine engine = open_engine(flags.engine, flags.chunk);
+  Engine engine = open_engine(flags.engine, {.chunk = flags.chunk, .max_sessions = 1});
   const std::vector<uint32_t> ids = engine.tokenizer().encode(text);
   if (ids.size() < 2)
     fail(ErrorCode::bad_file, "the text has {} tokens, at least 2 are needed: the first is not scored", ids.size());

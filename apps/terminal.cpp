@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -84,6 +85,8 @@ const std::atomic<bool>& interrupted() { return g_interrupted; }
 void check_interrupted() {
   if (g_interrupted) throw Error(ErrorCode::cancelled, "interrupted");
 }
+
+void clear_interrupt() { g_interrupted = false; }
 
 bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }

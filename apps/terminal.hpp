@@ -20,6 +20,8 @@ void prepare_terminal();
 const std::atomic<bool>& interrupted();
 /// Throws Error{cancelled} once interrupted.
 void check_interrupted();
+/// A first signal that was dealt with.
+void clear_interrupt();
 
 bool stdin_is_terminal();
 bool stdout_is_terminal();

@@ -1,6 +1,7 @@
 // ravenwing tokenize: text to token ids and back.
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "command.hpp"

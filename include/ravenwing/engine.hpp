@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,10 +23,10 @@ namespace ravenwing {
 struct EngineOptions {
   std::filesystem::path model;  // .gguf or .safetensors
   std::filesystem::path vocab;  // instead of the model's own vocabulary
-  std::string device;           // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
-  std::string tier;             // "": the best; "T0", "T1"
-  bool exact = false;           // bit-equal results alone, in any batch and under any chunking
-  uint32_t chunk = 512;         // tokens of one step at most, 1 to 512
+  std::string device;    // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
+  std::string tier;      // "": the best; "T0", "T1"
+  bool exact = false;    // bit-equal results alone, in any batch and under any chunking
+  uint32_t chunk = 512;  // tokens of one step at most, 1 to 512
   uint32_t max_sessions = 4;
   /// Called while weights are loaded; bytes done and in all.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
@@ -45,6 +46,15 @@ struct SessionState {
   std::vector<float> channel_shift;  // [n_layer, n_embd]
 };
 
+/// All that a session is, on the host: it can be kept, sent and restored into any session of the same model.
+struct SessionSnapshot {
+  SessionState state;               // after n_tokens
+  uint64_t n_tokens = 0;            // fed so far
+  std::optional<uint32_t> pending;  // sampled and returned, fed with the next call
+  std::string undecoded;            // bytes of a character that the next tokens may complete
+  std::vector<float> counts;        // what penalties count, [n_vocab]; empty where they counted nothing
+};
+
 enum class FinishReason {
   stop,       // a stop token or a stop string
   length,     // max_tokens reached
@@ -54,11 +64,16 @@ std::string_view name(FinishReason reason);
 
 struct GenerateOptions {
   uint32_t max_tokens = 256;
-  SamplerParams sampler;
   std::vector<uint32_t> stop_tokens = {0};  // at most 16; id 0 is the end of a text
   std::vector<std::string> stop;            // the text ends before the first of these
+  /// How many of the most probable tokens Completion::logprobs lists, 0 to 20; none: no logprobs. Costs a read of a row
+  /// of logits per token.
+  std::optional<uint32_t> logprobs;
   /// Called with each piece of text that is certain (whole characters, no part of a stop string); false ends the call.
+  /// Bytes of a character that max_tokens cut in two come with the next call, if that goes on without new ids.
   std::function<bool(std::string_view text)> on_text;
+  /// The last member: GCC 12 warns of uninitialised memory where one whose construction may throw comes after it.
+  SamplerParams sampler;
 };
 
 struct Timings {
@@ -66,9 +81,21 @@ struct Timings {
   double prefill_ms = 0, decode_ms = 0;
 };
 
+/// ln p(id) by the untempered softmax of the model's own logits, before bias, penalties and filters.
+struct TokenLogprob {
+  uint32_t id = 0;
+  float logprob = 0;
+};
+
+struct TokenLogprobs {
+  TokenLogprob token;             // the one generated
+  std::vector<TokenLogprob> top;  // the most probable ones, in descending order
+};
+
 struct Completion {
   std::string text;
-  std::vector<uint32_t> ids;  // without the stop token
+  std::vector<uint32_t> ids;            // without the stop token, and without those that a stop string is part of
+  std::vector<TokenLogprobs> logprobs;  // one for each of ids, if asked for
   FinishReason finish_reason = FinishReason::length;
   Timings timings;
 };
@@ -87,11 +114,14 @@ class Session {
   /// The same, and the logits after the last of `ids`: [n_vocab]. `ids` must not be empty.
   std::vector<float> logits(std::span<const uint32_t> ids);
   /// The same after each of `ids`: visit(i, logits [n_vocab]), in order.
-  void logits_of_each(std::span<const uint32_t> ids, const std::function<void(size_t index, std::span<const float> logits)>& visit);
+  void logits_of_each(std::span<const uint32_t> ids,
+                      const std::function<void(size_t index, std::span<const float> logits)>& visit);
   /// Continues with `ids` and scores them: out[i] = -ln p(ids[i + 1] | all before), ids.size() - 1 values.
   /// `on_progress` is called with how many there are so far.
-  std::vector<double> score(std::span<const uint32_t> ids, const std::function<void(size_t n_scored)>& on_progress = {});
-  /// Continues with `ids`, then with up to max_tokens sampled ones. An empty text starts with id 0.
+  std::vector<double> score(std::span<const uint32_t> ids,
+                            const std::function<void(size_t n_scored)>& on_progress = {});
+  /// Continues with `ids`, then with up to max_tokens sampled ones. An empty text starts with id 0. However it ends,
+  /// the session then stands after exactly the ids that it returned: the last one of them is fed with the next call.
   Completion generate(std::span<const uint32_t> ids, const GenerateOptions& options);
 
   /// The state after all that was fed; the last sampled token is fed with the next call.
@@ -100,6 +130,17 @@ class Session {
   uint64_t n_tokens() const;
   /// Back to the empty text.
   void reset();
+
+  /// A second session that goes on from here; the state is copied on the GPU. Throws as Engine::new_session does.
+  Session fork();
+  SessionSnapshot snapshot();
+  /// Throws Error{bad_request} for a snapshot of a model of other shapes; the session then stays as it is.
+  void restore(const SessionSnapshot& snapshot);
+  /// Writes the session to a file (safetensors), whole or not at all. Throws Error{bad_file}.
+  void save(const std::filesystem::path& path);
+  /// Restores what save() wrote. Throws Error{bad_file} for a file that is damaged or was made for another model; the
+  /// session then stays as it is.
+  void load(const std::filesystem::path& path);
 
   struct Impl;  // the library's own
 
@@ -145,8 +186,8 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Runs the demo model on a device and compares what it computes with recorded values; throws Error{unsupported} that says
-/// what differs. Returns a line that says what was checked.
+/// Runs the demo model on a device and compares what it computes with recorded values; throws Error{unsupported} that
+/// says what differs. Returns a line that says what was checked.
 std::string self_test(const std::string& device, const std::string& tier);
 
 }  // namespace ravenwing

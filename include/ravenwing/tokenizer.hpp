@@ -51,11 +51,15 @@ class Tokenizer {
 /// Turns a stream of tokens into text that never ends in half a UTF-8 character.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  /// `pending`: bytes that came before.
+  explicit StreamDecoder(Tokenizer tokenizer, std::string pending = {})
+      : tokenizer_(std::move(tokenizer)), pending_(std::move(pending)) {}
   /// Adds a token; returns the bytes that are complete now. Bytes that can be part of no character are passed through.
   std::string push(uint32_t id);
   /// What is left at the end of the text, whole or not.
   std::string finish();
+  /// The same, kept: the beginning of a character that more tokens may complete.
+  const std::string& pending() const { return pending_; }
 
  private:
   Tokenizer tokenizer_;

@@ -20,5 +20,4 @@ template <typename... Args>
 }  // namespace ravenwing
 
 /// A programmer error if it fails: prints and aborts, in release too. Never for input.
-#define RAVENWING_CHECK(condition) \
-  ((condition) ? void(0) : ::ravenwing::check_failed(#condition, __FILE__, __LINE__))
+#define RAVENWING_CHECK(condition) ((condition) ? void(0) : ::ravenwing::check_failed(#condition, __FILE__, __LINE__))

@@ -14,17 +14,22 @@ struct Step {
   bool cut;  // the text ended inside a sequence that was valid so far
 };
 
-/// Decodes one character at the start of a non-empty text, by the table of well-formed sequences (Unicode 15, table 3-7).
+/// Decodes one character at the start of a non-empty text, by the table of well-formed sequences (Unicode 15, table
+/// 3-7).
 Step decode(std::string_view text) {
   const auto byte = [&](size_t i) { return uint8_t(text[i]); };
   const uint8_t first = byte(0);
   if (first < 0x80) return {1, true, false};
   size_t length = 0;
   uint8_t low = 0x80, high = 0xbf;
-  if (first >= 0xc2 && first <= 0xdf) length = 2;
-  else if (first >= 0xe0 && first <= 0xef) length = 3;
-  else if (first >= 0xf0 && first <= 0xf4) length = 4;
-  else return {1, false, false};
+  if (first >= 0xc2 && first <= 0xdf)
+    length = 2;
+  else if (first >= 0xe0 && first <= 0xef)
+    length = 3;
+  else if (first >= 0xf0 && first <= 0xf4)
+    length = 4;
+  else
+    return {1, false, false};
   if (first == 0xe0) low = 0xa0;
   if (first == 0xed) high = 0x9f;
   if (first == 0xf0) low = 0x90;
@@ -77,8 +82,10 @@ std::string utf8_lossy(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const Step step = decode(text);
-    if (step.valid) out += text.substr(0, step.n_bytes);
-    else out += "\xef\xbf\xbd";
+    if (step.valid)
+      out += text.substr(0, step.n_bytes);
+    else
+      out += "\xef\xbf\xbd";
     text.remove_prefix(step.n_bytes);
   }
   return out;

@@ -6,8 +6,8 @@
 
 namespace ravenwing {
 
-/// The text in single quotes, control characters (those past ASCII too) and invalid UTF-8 as \xHH, cut after `length_max`
-/// bytes.
+/// The text in single quotes, control characters (those past ASCII too) and invalid UTF-8 as \xHH, cut after
+/// `length_max` bytes.
 std::string quoted(std::string_view text, size_t length_max = 80);
 // Without these, a std::string argument would find std::quoted, which belongs to streams.
 inline std::string quoted(const std::string& text, size_t length_max = 80) {

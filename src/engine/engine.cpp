@@ -1,10 +1,12 @@
 // src/engine/engine.cpp: a loaded model, its slots, and the CPU's part of a session.
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.hpp"
 #include "engine/engine_impl.hpp"
+#include "engine/logprobs.hpp"
+#include "engine/model_info.hpp"
 #include "engine/scheduler.hpp"
+#include "engine/session_file.hpp"
 
 namespace ravenwing {
 namespace {
@@ -19,33 +21,32 @@ uint32_t checked_sessions(const EngineOptions& options) {
   return options.max_sessions;
 }
 
-/// -ln softmax(logits)[id], the sum in double.
-double negative_log_likelihood(std::span<const float> logits, uint32_t id) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - largest);
-  return largest + std::log(sum) - logits[id];
-}
-
 }  // namespace
 
 std::string_view name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::stop: return "stop";
-    case FinishReason::length: return "length";
-    case FinishReason::cancelled: return "cancelled";
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::cancelled:
+      return "cancelled";
   }
   return "unknown";
 }
 
 Engine::Impl::Impl(const EngineOptions& options)
-    : info(inspect(options.model)),
-      tokenizer(model_tokenizer(options.model, options.vocab)),
-      runner(options),
+    : file(format::ModelFile::open(options.model)),
+      source(rwkv7::read_model_source(file)),
+      info(info_of(file, source.config)),
+      tokenizer(tokenizer_of(file, options.vocab)),
+      runner(file, source, options),
       chunk(checked_chunk(options.chunk, runner.tokens_max())),
       cancel(options.cancel),
       slot_used(checked_sessions(options)),
-      input(runner.tokens_max()) {}
+      input(runner.tokens_max()),
+      load_ms(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count() -
+              runner.device_ms()) {}
 
 void Engine::Impl::check_cancelled() const {
   if (cancel != nullptr && *cancel) fail(ErrorCode::cancelled, "cancelled");
@@ -55,9 +56,24 @@ void Engine::Impl::check_ids(std::span<const uint32_t> ids) const {
   const uint32_t n_vocab = runner.config().n_vocab;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= n_vocab) {
-      fail(ErrorCode::bad_request, "token {} is id {}, the model's ids are below {} (is the vocabulary the model's own?)", i, ids[i], n_vocab);
+      fail(ErrorCode::bad_request,
+           "token {} is id {}, the model's ids are below {} (is the vocabulary the model's own?)", i, ids[i], n_vocab);
     }
   }
+}
+
+uint32_t Engine::Impl::take_slot() {
+  const auto free = std::find(slot_used.begin(), slot_used.end(), false);
+  if (free == slot_used.end()) {
+    fail(ErrorCode::bad_request, "all {} sessions are in use: destroy one, or raise max_sessions", slot_used.size());
+  }
+  *free = true;
+  return uint32_t(free - slot_used.begin());
+}
+
+const std::string& Engine::Impl::hash_of_model() {
+  if (model_hash.empty()) model_hash = ravenwing::model_hash(file);
+  return model_hash;
 }
 
 Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
@@ -69,23 +85,20 @@ const ModelInfo& Engine::model() const { return impl_->info; }
 const DeviceInfo& Engine::device() const { return impl_->runner.device(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer; }
 MemoryUse Engine::memory() const { return impl_->runner.memory(); }
-double Engine::load_ms() const { return impl_->runner.load_ms(); }
+double Engine::load_ms() const { return impl_->load_ms; }
 double Engine::device_ms() const { return impl_->runner.device_ms(); }
 
 Session Engine::new_session() {
-  const auto free = std::find(impl_->slot_used.begin(), impl_->slot_used.end(), false);
-  if (free == impl_->slot_used.end()) {
-    fail(ErrorCode::bad_request, "all {} sessions are in use: destroy one, or raise max_sessions", impl_->slot_used.size());
-  }
-  const uint32_t slot = uint32_t(free - impl_->slot_used.begin());
+  const uint32_t slot = impl_->take_slot();
+  auto session = std::make_unique<Session::Impl>(*impl_, slot);
   impl_->runner.reset_slot(slot);
-  *free = true;
-  return Session(std::make_unique<Session::Impl>(*impl_, slot));
+  return Session(std::move(session));
 }
 
 std::vector<Completion> Engine::generate(std::span<const Request> requests) {
   std::vector<ScheduledRequest> scheduled;
-  for (const Request& request : requests) scheduled.push_back({request.session->impl_.get(), request.ids, &request.options});
+  for (const Request& request : requests)
+    scheduled.push_back({request.session->impl_.get(), request.ids, &request.options});
   return run_requests(*impl_, scheduled);
 }
 
@@ -96,26 +109,34 @@ Session& Session::operator=(Session&&) noexcept = default;
 
 std::vector<uint32_t> Session::Impl::take_pending(std::span<const uint32_t> ids) {
   engine.check_ids(ids);
-  engine.runner.write_control(slot, {});  // a generation that came to its end froze the slot
+  engine.runner.begin_request(slot, {});  // a generation that came to its end froze the slot
   std::vector<uint32_t> all;
   if (pending) all.push_back(*pending);
   pending.reset();
+  if (!ids.empty()) undecoded.clear();
   all.insert(all.end(), ids.begin(), ids.end());
+  remember(ids);
   return all;
 }
 
-void Session::feed(std::span<const uint32_t> ids) {
-  Engine::Impl& engine = impl_->engine;
-  const std::vector<uint32_t> all = impl_->take_pending(ids);
-  for (size_t first = 0; first < all.size(); first += engine.chunk) {
+void Session::Impl::remember(std::span<const uint32_t> ids) {
+  history.insert(history.end(), ids.begin(), ids.end());
+  constexpr size_t kMax = SamplerParams::kDryRangeMax;
+  if (history.size() > 2 * kMax) history.erase(history.begin(), history.end() - ptrdiff_t(kMax));
+}
+
+void Session::Impl::feed_checked(std::span<const uint32_t> ids) {
+  for (size_t first = 0; first < ids.size(); first += engine.chunk) {
     engine.check_cancelled();
-    const auto part = std::span(all).subspan(first, std::min<size_t>(engine.chunk, all.size() - first));
+    const auto part = ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first));
     engine.input.clear();
-    engine.input.add_chunk({impl_->slot, part});
+    engine.input.add_chunk({slot, part});
     engine.runner.submit(engine.input);
-    impl_->n_tokens += part.size();
+    n_tokens += part.size();
   }
 }
+
+void Session::feed(std::span<const uint32_t> ids) { impl_->feed_checked(impl_->take_pending(ids)); }
 
 std::vector<float> Session::logits(std::span<const uint32_t> ids) {
   if (ids.empty()) fail(ErrorCode::bad_request, "logits of no tokens");
@@ -125,7 +146,8 @@ std::vector<float> Session::logits(std::span<const uint32_t> ids) {
   return result;
 }
 
-void Session::logits_of_each(std::span<const uint32_t> ids, const std::function<void(size_t, std::span<const float>)>& visit) {
+void Session::logits_of_each(std::span<const uint32_t> ids,
+                             const std::function<void(size_t, std::span<const float>)>& visit) {
   Engine::Impl& engine = impl_->engine;
   engine.check_ids(ids);
   feed({});  // the pending token, whose logits nobody asked for
@@ -139,6 +161,7 @@ void Session::logits_of_each(std::span<const uint32_t> ids, const std::function<
     for (uint32_t i = 0; i < part.size(); ++i) engine.input.add_output({i, impl_->slot, false});
     engine.runner.submit(engine.input);
     impl_->n_tokens += part.size();
+    impl_->remember(part);
     const std::vector<float> logits = engine.runner.read_logits();
     for (size_t i = 0; i < part.size(); ++i) visit(first + i, std::span(logits).subspan(i * n_vocab, n_vocab));
   }
@@ -149,7 +172,7 @@ std::vector<double> Session::score(std::span<const uint32_t> ids, const std::fun
   if (ids.empty()) return scores;
   impl_->engine.check_ids(ids);
   logits_of_each(ids.first(ids.size() - 1), [&](size_t i, std::span<const float> logits) {
-    scores.push_back(negative_log_likelihood(logits, ids[i + 1]));
+    scores.push_back(log_sum_exp(logits) - logits[ids[i + 1]]);
     if (on_progress) on_progress(scores.size());
   });
   feed(ids.last(1));
@@ -169,6 +192,61 @@ void Session::reset() {
   impl_->engine.runner.reset_slot(impl_->slot);
   impl_->n_tokens = 0;
   impl_->pending.reset();
+  impl_->undecoded.clear();
+  impl_->history.clear();
+}
+
+Session Session::fork() {
+  const uint32_t slot = impl_->engine.take_slot();
+  auto copy = std::make_unique<Impl>(impl_->engine, slot);
+  impl_->engine.runner.copy_slot(impl_->slot, slot);
+  copy->n_tokens = impl_->n_tokens;
+  copy->pending = impl_->pending;
+  copy->undecoded = impl_->undecoded;
+  copy->history = impl_->history;
+  return Session(std::move(copy));
+}
+
+SessionSnapshot Session::snapshot() {
+  SessionSnapshot snapshot{state(), impl_->n_tokens, impl_->pending, impl_->undecoded, {}};
+  snapshot.counts = impl_->engine.runner.read_counts(impl_->slot);
+  if (std::all_of(snapshot.counts.begin(), snapshot.counts.end(), [](float count) { return count == 0; }))
+    snapshot.counts.clear();
+  return snapshot;
+}
+
+void Session::restore(const SessionSnapshot& snapshot) {
+  const rwkv7::Config& config = impl_->engine.runner.config();
+  const size_t n_shift = size_t(config.n_layer) * config.n_embd;
+  const SessionState& state = snapshot.state;
+  if (state.time_shift.size() != n_shift || state.channel_shift.size() != n_shift ||
+      state.wkv.size() != n_shift * config.head_size) {
+    fail(ErrorCode::bad_request, "the snapshot's state has {} + {} + {} values, the model's {} + {} + {}",
+         state.time_shift.size(), state.wkv.size(), state.channel_shift.size(), n_shift, n_shift * config.head_size,
+         n_shift);
+  }
+  if (!snapshot.counts.empty() && snapshot.counts.size() != config.n_vocab) {
+    fail(ErrorCode::bad_request, "the snapshot counts {} tokens, the model has {}", snapshot.counts.size(),
+         config.n_vocab);
+  }
+  if (snapshot.pending) impl_->engine.check_ids({&*snapshot.pending, 1});
+  impl_->engine.runner.reset_slot(impl_->slot);
+  impl_->engine.runner.write_state(impl_->slot, state);
+  if (!snapshot.counts.empty()) impl_->engine.runner.write_counts(impl_->slot, snapshot.counts);
+  impl_->history.clear();
+  impl_->n_tokens = snapshot.n_tokens;
+  impl_->pending = snapshot.pending;
+  impl_->undecoded = snapshot.undecoded;
+}
+
+void Session::save(const std::filesystem::path& path) {
+  Engine::Impl& engine = impl_->engine;
+  write_session_file(path, snapshot(), engine.runner.config(), engine.hash_of_model());
+}
+
+void Session::load(const std::filesystem::path& path) {
+  Engine::Impl& engine = impl_->engine;
+  restore(read_session_file(path, engine.runner.config(), engine.hash_of_model()));
 }
 
 }  // namespace ravenwing

@@ -1,5 +1,5 @@
 // src/engine/model_info.cpp: what a model file holds, and its tokeniser.
-#include "ravenwing/model_info.hpp"
+#include "engine/model_info.hpp"
 
 #include "base/error.hpp"
 #include "base/resources.hpp"
@@ -15,7 +15,9 @@ struct MetaText {
   std::string operator()(uint64_t value) const { return std::to_string(value); }
   std::string operator()(double value) const { return fmt::format("{}", value); }
   std::string operator()(const std::string& value) const { return utf8_lossy(value); }
-  std::string operator()(const std::vector<std::string>& value) const { return fmt::format("[{} strings]", value.size()); }
+  std::string operator()(const std::vector<std::string>& value) const {
+    return fmt::format("[{} strings]", value.size());
+  }
   std::string operator()(const std::vector<int64_t>& value) const { return fmt::format("[{} integers]", value.size()); }
   std::string operator()(const std::vector<double>& value) const { return fmt::format("[{} numbers]", value.size()); }
 };
@@ -31,11 +33,9 @@ void add_tensors(const format::ModelFile& file, ModelInfo& info) {
 
 }  // namespace
 
-ModelInfo inspect(const std::filesystem::path& path) {
-  const format::ModelFile file = format::ModelFile::open(path);
-  const rwkv7::Config config = rwkv7::read_model_source(file).config;
+ModelInfo info_of(const format::ModelFile& file, const rwkv7::Config& config) {
   ModelInfo info;
-  info.path = path;
+  info.path = file.path();
   info.container = file.container() == format::Container::gguf ? "gguf" : "safetensors";
   info.architecture = "rwkv7";
   if (const std::string* title = file.meta_string("general.name")) info.name = utf8_lossy(*title);
@@ -50,20 +50,25 @@ ModelInfo inspect(const std::filesystem::path& path) {
   info.rank_a = config.rank_a;
   info.rank_v = config.rank_v;
   info.rank_g = config.rank_g;
-  info.state_bytes = uint64_t(config.n_layer) * config.n_embd * (config.head_size + 2) * sizeof(float);
+  info.state_bytes = config.state_bytes();
   for (const auto& [key, value] : file.metadata()) info.metadata[utf8_lossy(key)] = std::visit(MetaText{}, value);
   add_tensors(file, info);
   return info;
 }
 
-Tokenizer model_tokenizer(const std::filesystem::path& model, const std::filesystem::path& vocab) {
+ModelInfo inspect(const std::filesystem::path& path) {
+  const format::ModelFile file = format::ModelFile::open(path);
+  return info_of(file, rwkv7::read_model_source(file).config);
+}
+
+Tokenizer tokenizer_of(const format::ModelFile& file, const std::filesystem::path& vocab) {
   if (!vocab.empty()) return Tokenizer::from_file(vocab);
-  const format::ModelFile file = format::ModelFile::open(model);
   const std::vector<std::string>* tokens = file.meta_strings("tokenizer.ggml.tokens");
   if (tokens == nullptr) return Tokenizer::world();
   const std::string* kind = file.meta_string("tokenizer.ggml.model");
   if (kind != nullptr && *kind != "rwkv") {
-    fail(ErrorCode::unsupported, "[tokenizer] '{}': tokenizer.ggml.model is {}, only rwkv is known", ravenwing::quoted(model.string(), 400), ravenwing::quoted(*kind));
+    fail(ErrorCode::unsupported, "[tokenizer] '{}': tokenizer.ggml.model is {}, only rwkv is known",
+         ravenwing::quoted(file.path().string(), 400), ravenwing::quoted(*kind));
   }
   std::span<const int64_t> types;
   const auto found = file.metadata().find("tokenizer.ggml.token_type");
@@ -73,9 +78,15 @@ Tokenizer model_tokenizer(const std::filesystem::path& model, const std::filesys
   return Tokenizer::from_gguf_tokens(*tokens, types);
 }
 
+Tokenizer model_tokenizer(const std::filesystem::path& model, const std::filesystem::path& vocab) {
+  if (!vocab.empty()) return Tokenizer::from_file(vocab);
+  return tokenizer_of(format::ModelFile::open(model), {});
+}
+
 std::filesystem::path demo_model_path() {
   const auto path = find_resource("models/demo/tiny-rwkv7-Q4_K_M.gguf");
-  if (!path) fail(ErrorCode::bad_file, "the demo model is not where the program looks for it; name a model with -m FILE");
+  if (!path)
+    fail(ErrorCode::bad_file, "the demo model is not where the program looks for it; name a model with -m FILE");
   return *path;
 }
 

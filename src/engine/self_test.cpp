@@ -15,9 +15,11 @@ struct ExpectedLogit {
   float logit;
 };
 /// The largest logits after it, by rwkv7::Reference on the demo model's dequantised weights.
-constexpr ExpectedLogit kExpected[] = {{4752, 13.15468f}, {45, 13.14302f}, {2317, 10.20695f}, {286, 10.13386f}, {883, 9.63272f}, {3620, 8.92877f}};
+constexpr ExpectedLogit kExpected[] = {{4752, 13.15468f}, {45, 13.14302f}, {2317, 10.20695f},
+                                       {286, 10.13386f},  {883, 9.63272f}, {3620, 8.92877f}};
 
-/// f16 activations move these logits by less than 0.01 on the devices measured; wrong kernels move them by whole numbers.
+/// f16 activations move these logits by less than 0.01 on the devices measured; wrong kernels move them by whole
+/// numbers.
 constexpr float kTolerance = 0.05f;
 
 float worst_difference(const std::vector<float>& logits) {
@@ -42,9 +44,11 @@ std::string self_test(const std::string& device, const std::string& tier) {
   const float prefill = worst_difference(at_once.logits(kPrompt));
   for (size_t i = 0; i + 1 < std::size(kPrompt); ++i) one_by_one.feed(std::span(kPrompt).subspan(i, 1));
   const float decode = worst_difference(one_by_one.logits(std::span(kPrompt).last(1)));
-  const std::string line = fmt::format("{} on {}: logits within {:.4f} (4 tokens at once) and {:.4f} (one by one) of the CPU reference, {} allowed",
-                                       engine.device().tier, engine.device().name, prefill, decode, kTolerance);
-  if (!(prefill <= kTolerance && decode <= kTolerance)) fail(ErrorCode::unsupported, "[self-test] wrong results: {}", line);
+  const std::string line = fmt::format(
+      "{} on {}: logits within {:.4f} (4 tokens at once) and {:.4f} (one by one) of the CPU reference, {} allowed",
+      engine.device().tier, engine.device().name, prefill, decode, kTolerance);
+  if (!(prefill <= kTolerance && decode <= kTolerance))
+    fail(ErrorCode::unsupported, "[self-test] wrong results: {}", line);
   return line;
 }
 

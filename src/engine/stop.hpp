@@ -17,6 +17,8 @@ class StopMatcher {
   std::string push(std::string_view text);
   /// What was held back, at the end of the text.
   std::string finish();
+  /// Whether all text that came in was returned: no stop string can have begun.
+  bool clean() const { return held_.empty(); }
   /// Whether a stop string was found. The text before the first one has been returned.
   bool stopped() const { return stopped_; }
 

@@ -258,12 +258,19 @@ void read_shape(Reader& reader, Tensor& tensor) {
   }
 }
 
+std::string all_format_names() {
+  std::string names;
+  for (const WeightFormat format : kWeightFormats)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", info(format).name);
+  return names;
+}
+
 void read_format(Reader& reader, Tensor& tensor) {
   const uint32_t type = reader.read<uint32_t>();
   const auto format = from_ggml_type(type);
   if (!format) {
-    reader.refuse(ErrorCode::unsupported, "type {} ({}) unsupported; F32, F16, BF16, Q8_0, Q4_K and Q6_K are", type,
-                  ggml_type_name(type));
+    reader.refuse(ErrorCode::unsupported, "type {} ({}) unsupported; {} are", type, ggml_type_name(type),
+                  all_format_names());
   }
   const WeightFormatInfo& layout = info(*format);
   if (tensor.shape.back() % layout.block_weights != 0) {

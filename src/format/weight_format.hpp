@@ -10,10 +10,29 @@
 namespace ravenwing::format {
 
 /// A storage type of weights that every part of the engine can read.
-enum class WeightFormat : uint8_t { f32, f16, bf16, q8_0, q4_k, q6_k };
+enum class WeightFormat : uint8_t {
+  f32,
+  f16,
+  bf16,
+  q8_0,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs
+};
 
-inline constexpr WeightFormat kWeightFormats[] = {WeightFormat::f32,  WeightFormat::f16,  WeightFormat::bf16,
-                                                  WeightFormat::q8_0, WeightFormat::q4_k, WeightFormat::q6_k};
+/// All of them, in that order.
+inline constexpr WeightFormat kWeightFormats[] = {
+    WeightFormat::f32,  WeightFormat::f16,  WeightFormat::bf16, WeightFormat::q8_0,   WeightFormat::q4_0,
+    WeightFormat::q4_1, WeightFormat::q5_0, WeightFormat::q5_1, WeightFormat::q2_k,   WeightFormat::q3_k,
+    WeightFormat::q4_k, WeightFormat::q5_k, WeightFormat::q6_k, WeightFormat::iq4_nl, WeightFormat::iq4_xs};
 
 struct WeightFormatInfo {
   std::string_view name;   // as in GGUF: F32, Q4_K, ...

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,17 +11,19 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <fmt/ranges.h>
 
 #include "base/resources.hpp"
 
 namespace ravenwing::gpu {
 namespace {
 
+/// Some drivers count bytes of a binding in an int32.
+constexpr uint64_t kBindingBytesMax = (uint64_t(1) << 31) - 4;
+
 std::string text(wgpu::StringView view) { return std::string(std::string_view(view)); }
 
-/// Holds back what drivers print to stderr while they are probed: loaders complain there about absent displays, which is
-/// nothing to a compute program. RAVENWING_DRIVER_MESSAGES=1 lets it through.
+/// Holds back what drivers print to stderr while they are probed: loaders complain there about absent displays, which
+/// is nothing to a compute program. RAVENWING_DRIVER_MESSAGES=1 lets it through.
 class QuietStderr {
  public:
   QuietStderr() {
@@ -62,22 +65,33 @@ wgpu::Instance create_instance() {
 
 std::string_view backend_name(wgpu::BackendType type) {
   switch (type) {
-    case wgpu::BackendType::Vulkan: return "Vulkan";
-    case wgpu::BackendType::Metal: return "Metal";
-    case wgpu::BackendType::D3D12: return "D3D12";
-    case wgpu::BackendType::D3D11: return "D3D11";
-    case wgpu::BackendType::OpenGL: return "OpenGL";
-    case wgpu::BackendType::OpenGLES: return "OpenGLES";
-    default: return "other";
+    case wgpu::BackendType::Vulkan:
+      return "Vulkan";
+    case wgpu::BackendType::Metal:
+      return "Metal";
+    case wgpu::BackendType::D3D12:
+      return "D3D12";
+    case wgpu::BackendType::D3D11:
+      return "D3D11";
+    case wgpu::BackendType::OpenGL:
+      return "OpenGL";
+    case wgpu::BackendType::OpenGLES:
+      return "OpenGLES";
+    default:
+      return "other";
   }
 }
 
 std::string_view type_name(wgpu::AdapterType type) {
   switch (type) {
-    case wgpu::AdapterType::DiscreteGPU: return "discrete";
-    case wgpu::AdapterType::IntegratedGPU: return "integrated";
-    case wgpu::AdapterType::CPU: return "software";
-    default: return "unknown";
+    case wgpu::AdapterType::DiscreteGPU:
+      return "discrete";
+    case wgpu::AdapterType::IntegratedGPU:
+      return "integrated";
+    case wgpu::AdapterType::CPU:
+      return "software";
+    default:
+      return "unknown";
   }
 }
 
@@ -88,46 +102,39 @@ bool has_subgroup_id(const wgpu::Instance& instance) {
                    wgpu::WGSLLanguageFeatureName::SubgroupId) != supported.features + supported.featureCount;
 }
 
-Limits offered_limits(const wgpu::Adapter& adapter) {
-  wgpu::Limits limits;
-  adapter.GetLimits(&limits);
-  return {.buffer_bytes_max = limits.maxBufferSize,
-          .binding_bytes_max = limits.maxStorageBufferBindingSize,
-          .binding_alignment = limits.minStorageBufferOffsetAlignment,
-          .workgroups_per_dimension_max = limits.maxComputeWorkgroupsPerDimension,
-          .invocations_per_workgroup_max = limits.maxComputeInvocationsPerWorkgroup,
-          .workgroup_storage_bytes_max = limits.maxComputeWorkgroupStorageSize,
-          .storage_buffers_per_stage_max = limits.maxStorageBuffersPerShaderStage};
-}
-
-AdapterSummary summarise(const wgpu::Instance& instance, const wgpu::Adapter& adapter) {
+FoundAdapter describe(const wgpu::Instance& instance, const wgpu::Adapter& adapter) {
   wgpu::AdapterInfo info;
   adapter.GetInfo(&info);
-  AdapterSummary summary{.name = text(info.device),
-                         .driver = text(info.description),
-                         .vendor = text(info.vendor),
-                         .backend = std::string(backend_name(info.backendType)),
-                         .type = std::string(type_name(info.adapterType)),
-                         .vendor_id = info.vendorID,
-                         .device_id = info.deviceID,
-                         .software = info.adapterType == wgpu::AdapterType::CPU,
-                         .subgroup_size_min = info.subgroupMinSize,
-                         .subgroup_size_max = info.subgroupMaxSize,
-                         .limits = offered_limits(adapter)};
+  wgpu::Limits limits;
+  adapter.GetLimits(&limits);
+  FoundAdapter found{.instance = instance,
+                     .adapter = adapter,
+                     .info = {.name = text(info.device),
+                              .driver = text(info.description),
+                              .vendor = text(info.vendor),
+                              .backend = std::string(backend_name(info.backendType)),
+                              .type = std::string(type_name(info.adapterType)),
+                              .software = info.adapterType == wgpu::AdapterType::CPU,
+                              .vendor_id = info.vendorID,
+                              .device_id = info.deviceID,
+                              .subgroup_size_min = info.subgroupMinSize,
+                              .subgroup_size_max = info.subgroupMaxSize,
+                              .limits = limits_of(limits)}};
   const std::pair<wgpu::FeatureName, const char*> features[] = {
       {wgpu::FeatureName::ShaderF16, "shader-f16"},
       {wgpu::FeatureName::Subgroups, "subgroups"},
       {wgpu::FeatureName::TimestampQuery, "timestamp-query"},
       {wgpu::FeatureName::ChromiumExperimentalSubgroupMatrix, "chromium-experimental-subgroup-matrix"}};
   for (const auto& [feature, feature_name] : features) {
-    if (adapter.HasFeature(feature)) summary.features.emplace_back(feature_name);
+    if (adapter.HasFeature(feature)) found.info.features.emplace_back(feature_name);
   }
-  if (has_subgroup_id(instance)) summary.features.emplace_back("subgroup-id");
+  if (has_subgroup_id(instance)) found.info.features.emplace_back("subgroup-id");
   const auto has = [&](std::string_view wanted) {
-    return std::find(summary.features.begin(), summary.features.end(), wanted) != summary.features.end();
+    return std::find(found.info.features.begin(), found.info.features.end(), wanted) != found.info.features.end();
   };
-  summary.tier = has("shader-f16") && has("subgroups") && has("subgroup-id") ? Tier::t1 : Tier::t0;
-  return summary;
+  if (has("shader-f16") && has("subgroups") && has("subgroup-id")) found.tier = Tier::t1;
+  found.info.tier = name(found.tier);
+  return found;
 }
 
 /// Where there is no driver, Dawn offers a null adapter that accepts everything and computes nothing.
@@ -155,12 +162,12 @@ void add_adapters(const wgpu::Instance& instance, std::vector<FoundAdapter>& fou
     };
     instance.WaitAny(instance.RequestAdapter(&options, wgpu::CallbackMode::WaitAnyOnly, store), UINT64_MAX);
     if (!adapter || !runs_shaders(adapter)) continue;
-    AdapterSummary summary = summarise(instance, adapter);
+    FoundAdapter candidate = describe(instance, adapter);
     const bool known = std::any_of(found.begin(), found.end(), [&](const FoundAdapter& other) {
-      return other.summary.name == summary.name && other.summary.device_id == summary.device_id &&
-             other.summary.backend == summary.backend;
+      return other.info.name == candidate.info.name && other.info.device_id == candidate.info.device_id &&
+             other.info.backend == candidate.info.backend;
     });
-    if (!known) found.push_back({instance, adapter, std::move(summary)});
+    if (!known) found.push_back(std::move(candidate));
   }
 }
 
@@ -175,8 +182,17 @@ bool use_software_driver() {
   return true;
 }
 
+/// Keeps a hardware driver loaded until the process ends. NVIDIA's takes static TLS whenever it is loaded and gives
+/// none back; a process that loads it for each device finds no GPU after thirty.
+void keep_driver(const std::vector<FoundAdapter>& found) {
+  static const wgpu::Instance* kept = nullptr;
+  if (kept == nullptr && !found.empty() && !found.front().info.software)
+    kept = new wgpu::Instance(found.front().instance);
+}
+
 bool is_index(const std::string& selector) {
-  return !selector.empty() && std::all_of(selector.begin(), selector.end(), [](unsigned char c) { return std::isdigit(c); });
+  return !selector.empty() &&
+         std::all_of(selector.begin(), selector.end(), [](unsigned char c) { return std::isdigit(c); });
 }
 
 std::string lower(std::string value) {
@@ -192,24 +208,25 @@ std::vector<FoundAdapter> find_adapters() {
   const wgpu::Instance instance = create_instance();
   if (!instance) fail(ErrorCode::no_device, "[device] the WebGPU library could not be started");
   add_adapters(instance, found);
+  keep_driver(found);
   const bool has_software =
-      std::any_of(found.begin(), found.end(), [](const FoundAdapter& adapter) { return adapter.summary.software; });
+      std::any_of(found.begin(), found.end(), [](const FoundAdapter& adapter) { return adapter.info.software; });
   // A driver chosen by the user's environment stays the user's choice.
   const bool user_chose = std::getenv("VK_DRIVER_FILES") != nullptr || std::getenv("VK_ICD_FILENAMES") != nullptr;
   if (!has_software && (!user_chose || found.empty()) && use_software_driver()) add_adapters(create_instance(), found);
-  std::stable_sort(found.begin(), found.end(), [](const FoundAdapter& a, const FoundAdapter& b) {
-    return a.summary.software < b.summary.software;
-  });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const FoundAdapter& a, const FoundAdapter& b) { return a.info.software < b.info.software; });
   return found;
 }
 
 FoundAdapter choose_adapter(const std::string& selector) {
   std::vector<FoundAdapter> found = find_adapters();
   std::vector<std::string> names;
-  for (size_t i = 0; i < found.size(); ++i) names.push_back(fmt::format("{}: {}", i, found[i].summary.name));
+  for (size_t i = 0; i < found.size(); ++i) names.push_back(fmt::format("{}: {}", i, found[i].info.name));
   if (found.empty()) {
     fail(ErrorCode::no_device,
-         "[device] no GPU and no software Vulkan driver found: install a GPU driver with Vulkan, or run `make setup` for "
+         "[device] no GPU and no software Vulkan driver found: install a GPU driver with Vulkan, or run `make setup` "
+         "for "
          "the software driver");
   }
   if (selector.empty()) return found.front();
@@ -219,17 +236,31 @@ FoundAdapter choose_adapter(const std::string& selector) {
     if (index < found.size()) return found[index];
   } else {
     for (const FoundAdapter& adapter : found) {
-      const bool named = lower(adapter.summary.name).find(lower(selector)) != std::string::npos;
-      if (lower(selector) == "software" ? adapter.summary.software : named) return adapter;
+      const bool named = lower(adapter.info.name).find(lower(selector)) != std::string::npos;
+      if (lower(selector) == "software" ? adapter.info.software : named) return adapter;
     }
   }
   fail(ErrorCode::no_device, "[device] no adapter matches '{}'; there are: {}", selector, fmt::join(names, ", "));
 }
 
-std::vector<AdapterSummary> list_adapters() {
-  std::vector<AdapterSummary> summaries;
-  for (FoundAdapter& adapter : find_adapters()) summaries.push_back(std::move(adapter.summary));
-  return summaries;
+DeviceLimits limits_of(const wgpu::Limits& limits) {
+  return {.buffer_bytes_max = limits.maxBufferSize,
+          .binding_bytes_max = std::min(limits.maxStorageBufferBindingSize, kBindingBytesMax),
+          .binding_alignment = limits.minStorageBufferOffsetAlignment,
+          .workgroups_per_dimension_max = limits.maxComputeWorkgroupsPerDimension,
+          .invocations_per_workgroup_max = limits.maxComputeInvocationsPerWorkgroup,
+          .workgroup_storage_bytes_max = limits.maxComputeWorkgroupStorageSize,
+          .storage_buffers_per_stage_max = limits.maxStorageBuffersPerShaderStage};
 }
 
 }  // namespace ravenwing::gpu
+
+namespace ravenwing {
+
+std::vector<DeviceInfo> list_devices() {
+  std::vector<DeviceInfo> devices;
+  for (gpu::FoundAdapter& adapter : gpu::find_adapters()) devices.push_back(std::move(adapter.info));
+  return devices;
+}
+
+}  // namespace ravenwing

@@ -8,11 +8,14 @@ namespace ravenwing::gpu {
 struct FoundAdapter {
   wgpu::Instance instance;
   wgpu::Adapter adapter;
-  AdapterSummary summary;
+  DeviceInfo info;
+  Tier tier = Tier::t0;  // the best that it can do
 };
 
 /// Every adapter that WebGPU offers, each once, hardware before software.
 std::vector<FoundAdapter> find_adapters();
+
+DeviceLimits limits_of(const wgpu::Limits& limits);
 
 /// The adapter a selector names (DeviceOptions). Throws Error{no_device} with the list of those there are.
 FoundAdapter choose_adapter(const std::string& selector);

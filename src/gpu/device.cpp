@@ -57,15 +57,14 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>()) {
   FoundAdapter found = choose_adapter(options.selector);
   instance_ = found.instance;
-  adapter_ = std::move(found.summary);
-  tier_ = adapter_.tier;
-  if (options.tier) {
-    if (*options.tier > adapter_.tier) {
-      fail(ErrorCode::bad_request, "[device] tier {} was asked for, but {} reaches {}", name(*options.tier), adapter_.name,
-           name(adapter_.tier));
-    }
-    tier_ = *options.tier;
+  info_ = std::move(found.info);
+  best_tier_ = found.tier;
+  tier_ = options.tier.value_or(best_tier_);
+  if (tier_ > best_tier_) {
+    fail(ErrorCode::bad_request, "[device] tier {} was asked for, but {} reaches {}", name(tier_), info_.name,
+         name(best_tier_));
   }
+  info_.tier = name(tier_);
 
   const wgpu::Limits required = required_limits(found.adapter, tier_);
   std::vector<wgpu::FeatureName> features;
@@ -74,12 +73,13 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
   descriptor.requiredFeatures = features.data();
   descriptor.requiredFeatureCount = features.size();
   descriptor.requiredLimits = &required;
-  descriptor.SetDeviceLostCallback(wgpu::CallbackMode::AllowSpontaneous,
-                                   [errors = errors_](const wgpu::Device&, wgpu::DeviceLostReason reason, wgpu::StringView message) {
-                                     if (reason == wgpu::DeviceLostReason::Destroyed) return;
-                                     const std::lock_guard lock(errors->mutex);
-                                     errors->lost = "[device] the GPU was lost: " + text(message);
-                                   });
+  descriptor.SetDeviceLostCallback(
+      wgpu::CallbackMode::AllowSpontaneous,
+      [errors = errors_](const wgpu::Device&, wgpu::DeviceLostReason reason, wgpu::StringView message) {
+        if (reason == wgpu::DeviceLostReason::Destroyed) return;
+        const std::lock_guard lock(errors->mutex);
+        errors->lost = "[device] the GPU was lost: " + text(message);
+      });
   // A plain function, as the header wants; the errors travel as its user data and outlive the device (shared above).
   descriptor.SetUncapturedErrorCallback(
       [](const wgpu::Device&, wgpu::ErrorType, wgpu::StringView message, Errors* errors) {
@@ -94,19 +94,12 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
     failure = text(message);
   };
   instance_.WaitAny(found.adapter.RequestDevice(&descriptor, wgpu::CallbackMode::WaitAnyOnly, store), UINT64_MAX);
-  if (!device_) fail(ErrorCode::no_device, "[device] {} could not be opened: {}", adapter_.name, failure);
+  if (!device_) fail(ErrorCode::no_device, "[device] {} could not be opened: {}", info_.name, failure);
   queue_ = device_.GetQueue();
 
   wgpu::Limits limits;
   device_.GetLimits(&limits);
-  limits_ = {.buffer_bytes_max = limits.maxBufferSize,
-             // Some drivers count bytes of a binding in an int32.
-             .binding_bytes_max = std::min<uint64_t>(limits.maxStorageBufferBindingSize, (uint64_t(1) << 31) - 4),
-             .binding_alignment = limits.minStorageBufferOffsetAlignment,
-             .workgroups_per_dimension_max = limits.maxComputeWorkgroupsPerDimension,
-             .invocations_per_workgroup_max = limits.maxComputeInvocationsPerWorkgroup,
-             .workgroup_storage_bytes_max = limits.maxComputeWorkgroupStorageSize,
-             .storage_buffers_per_stage_max = limits.maxStorageBuffersPerShaderStage};
+  info_.limits = limits_of(limits);
 }
 
 Device::~Device() {
@@ -118,9 +111,9 @@ Device::~Device() {
 
 Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account account, const std::string& label) {
   size = round_up(std::max<uint64_t>(size, 4), 4);
-  if (size > limits_.buffer_bytes_max) {
-    fail(ErrorCode::out_of_memory, "[device] {} needs a buffer of {} bytes, {} allows {}", label, size, adapter_.name,
-         limits_.buffer_bytes_max);
+  if (size > info_.limits.buffer_bytes_max) {
+    fail(ErrorCode::out_of_memory, "[device] {} needs a buffer of {} bytes, {} allows {}", label, size, info_.name,
+         info_.limits.buffer_bytes_max);
   }
   wgpu::BufferDescriptor descriptor;
   descriptor.size = size;
@@ -136,8 +129,9 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
   wait(device_.PopErrorScope(wgpu::CallbackMode::WaitAnyOnly, store));
   if (out_of_memory || !buffer.handle_) {
     buffer.handle_ = nullptr;
-    fail(ErrorCode::out_of_memory, "[device] {} has no room for {} ({} bytes, after {} bytes of weights and {} of state)",
-         adapter_.name, label, size, bytes_used(Account::weights), bytes_used(Account::state));
+    fail(ErrorCode::out_of_memory,
+         "[device] {} has no room for {} ({} bytes, after {} bytes of weights and {} of state)", info_.name, label,
+         size, bytes_used(Account::weights), bytes_used(Account::state));
   }
   buffer.size_ = size;
   buffer.account_ = account;
@@ -147,8 +141,8 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
 }
 
 Buffer Device::create_storage(uint64_t size, Account account, const std::string& label) {
-  return create_buffer(size, wgpu::BufferUsage::Storage | wgpu::BufferUsage::CopyDst | wgpu::BufferUsage::CopySrc, account,
-                       label);
+  return create_buffer(size, wgpu::BufferUsage::Storage | wgpu::BufferUsage::CopyDst | wgpu::BufferUsage::CopySrc,
+                       account, label);
 }
 
 void Device::write(const Buffer& buffer, uint64_t offset, std::span<const std::byte> bytes) {
@@ -163,8 +157,10 @@ std::vector<std::byte> Device::read(const BufferView& view) {
   const wgpu::BufferUsage usage = wgpu::BufferUsage::MapRead | wgpu::BufferUsage::CopyDst;
   // Sampled ids are read after every step: the small buffer stays.
   Buffer large;
-  if (size > kSmallReadBytes) large = create_buffer(size, usage, Account::staging, "read");
-  else if (!small_read_) small_read_ = create_buffer(kSmallReadBytes, usage, Account::staging, "read");
+  if (size > kSmallReadBytes)
+    large = create_buffer(size, usage, Account::staging, "read");
+  else if (!small_read_)
+    small_read_ = create_buffer(kSmallReadBytes, usage, Account::staging, "read");
   const wgpu::Buffer& staging = large ? large.handle() : small_read_.handle();
   const wgpu::CommandEncoder encoder = device_.CreateCommandEncoder();
   encoder.CopyBufferToBuffer(view.buffer, view.offset, staging, 0, size);
@@ -173,7 +169,8 @@ std::vector<std::byte> Device::read(const BufferView& view) {
   wait(staging.MapAsync(wgpu::MapMode::Read, 0, size, wgpu::CallbackMode::WaitAnyOnly,
                         [&](wgpu::MapAsyncStatus result, wgpu::StringView) { status = result; }));
   check();
-  if (status != wgpu::MapAsyncStatus::Success) fail(ErrorCode::device_lost, "[device] {} did not give back results", adapter_.name);
+  if (status != wgpu::MapAsyncStatus::Success)
+    fail(ErrorCode::device_lost, "[device] {} did not give back results", info_.name);
   const auto* data = static_cast<const std::byte*>(staging.GetConstMappedRange(0, size));
   std::vector<std::byte> bytes(data, data + view.size);
   staging.Unmap();

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "ravenwing/device_info.hpp"
 
 namespace ravenwing::gpu {
 
@@ -26,35 +27,11 @@ enum class Tier : uint8_t {
 
 std::string_view name(Tier tier);
 
-struct Limits {
-  uint64_t buffer_bytes_max = 0;
-  uint64_t binding_bytes_max = 0;  // of one storage binding
-  uint32_t binding_alignment = 256;
-  uint32_t workgroups_per_dimension_max = 0;
-  uint32_t invocations_per_workgroup_max = 0;
-  uint32_t workgroup_storage_bytes_max = 0;
-  uint32_t storage_buffers_per_stage_max = 0;
-};
-
-/// An adapter as `devices` and `doctor` show it.
-struct AdapterSummary {
-  std::string name, driver, vendor, backend, type;
-  uint32_t vendor_id = 0, device_id = 0;
-  bool software = false;
-  uint32_t subgroup_size_min = 0, subgroup_size_max = 0;
-  Tier tier = Tier::t0;  // the best that it can do
-  Limits limits;         // what it offers
-  std::vector<std::string> features;
-};
-
 struct DeviceOptions {
-  /// "" takes the first hardware adapter, else software Vulkan; "software"; an index of list_adapters(); part of a name.
+  /// "" takes the first hardware adapter, else software Vulkan; "software"; an index of list_devices(); part of a name.
   std::string selector;
   std::optional<Tier> tier;  // force a lower tier
 };
-
-/// All adapters, hardware first. The software adapter is listed where its driver is found.
-std::vector<AdapterSummary> list_adapters();
 
 /// What a buffer is for; memory is counted per account.
 enum class Account : uint8_t { weights, state, scratch, staging };
@@ -104,9 +81,11 @@ class Device {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  const AdapterSummary& adapter() const { return adapter_; }
+  const DeviceInfo& info() const { return info_; }
   Tier tier() const { return tier_; }
-  const Limits& limits() const { return limits_; }
+  /// The best that the adapter can do.
+  Tier best_tier() const { return best_tier_; }
+  const DeviceLimits& limits() const { return info_.limits; }
   const wgpu::Device& handle() const { return device_; }
   const wgpu::Queue& queue() const { return queue_; }
 
@@ -134,9 +113,8 @@ class Device {
   wgpu::Instance instance_;
   wgpu::Device device_;
   wgpu::Queue queue_;
-  AdapterSummary adapter_;
-  Tier tier_ = Tier::t0;
-  Limits limits_;
+  DeviceInfo info_;
+  Tier tier_ = Tier::t0, best_tier_ = Tier::t0;
   // Shared with the device's callbacks, which may come after ~Device.
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};

@@ -85,9 +85,12 @@ class Linker {
 
 wgpu::BufferBindingType binding_type(Access access) {
   switch (access) {
-    case Access::read: return wgpu::BufferBindingType::ReadOnlyStorage;
-    case Access::read_write: return wgpu::BufferBindingType::Storage;
-    case Access::uniform: return wgpu::BufferBindingType::Uniform;
+    case Access::read:
+      return wgpu::BufferBindingType::ReadOnlyStorage;
+    case Access::read_write:
+      return wgpu::BufferBindingType::Storage;
+    case Access::uniform:
+      return wgpu::BufferBindingType::Uniform;
   }
   RAVENWING_CHECK(false);
   return wgpu::BufferBindingType::Undefined;
@@ -95,7 +98,9 @@ wgpu::BufferBindingType binding_type(Access access) {
 
 }  // namespace
 
-std::string link_wgsl(const ShaderLibrary& library, const ShaderVariant& variant) { return Linker(library, variant).link(); }
+std::string link_wgsl(const ShaderLibrary& library, const ShaderVariant& variant) {
+  return Linker(library, variant).link();
+}
 
 const Pipeline& PipelineCache::get(const ShaderVariant& variant) {
   const auto found = pipelines_.find(variant);

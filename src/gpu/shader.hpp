@@ -19,8 +19,8 @@ enum class Access : uint8_t { read, read_write, uniform };
 struct ShaderVariant {
   std::string_view shader;                                               // file name without .wgsl
   std::vector<std::pair<std::string_view, std::string_view>> modules{};  // role -> file: {"format", "format_q4_k"}
-  std::vector<std::pair<std::string_view, uint32_t>> constants{};        // replaces the default of `//@const NAME value`
-  std::vector<Access> bindings{};                                        // @group(0), in order
+  std::vector<std::pair<std::string_view, uint32_t>> constants{};  // replaces the default of `//@const NAME value`
+  std::vector<Access> bindings{};                                  // @group(0), in order
   auto operator<=>(const ShaderVariant&) const = default;
 };
 
@@ -30,8 +30,8 @@ using ShaderLibrary = std::map<std::string, std::string, std::less<>>;
 /// The WGSL of a variant. Line forms beside plain WGSL:
 ///   //@import ROLE          the module that the variant gives for ROLE, else the file named ROLE; each once
 ///   //@const NAME value     const NAME: u32 = <the variant's value, else this one>
-/// `enable`, `requires` and `diagnostic` lines are hoisted. Throws std::logic_error for an unknown module or constant, an import
-/// cycle, or a function that two modules define.
+/// `enable`, `requires` and `diagnostic` lines are hoisted. Throws std::logic_error for an unknown module or constant,
+/// an import cycle, or a function that two modules define.
 std::string link_wgsl(const ShaderLibrary& library, const ShaderVariant& variant);
 
 struct Pipeline {

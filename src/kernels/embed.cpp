@@ -7,8 +7,8 @@
 
 namespace ravenwing::kernels {
 
-void embed(const Context& context, const MatrixView& part, uint32_t row_begin, uint32_t n_vocab, float epsilon, const gpu::BufferView& vectors, const gpu::BufferView& x,
-           uint64_t binding_bytes_max) {
+void embed(const Context& context, const MatrixView& part, uint32_t row_begin, uint32_t n_vocab, float epsilon,
+           const gpu::BufferView& vectors, const gpu::BufferView& x, uint64_t binding_bytes_max) {
   struct Immediates {
     uint32_t n_embd;
     float epsilon;
@@ -16,23 +16,26 @@ void embed(const Context& context, const MatrixView& part, uint32_t row_begin, u
   };
   gpu::ShaderVariant variant = context.reducing_variant("embed", 128);
   variant.modules.emplace_back("format", format_module(part.format));
-  const gpu::Limits& limits = context.recorder.device().limits();
-  const uint64_t limit = binding_bytes_max ? std::min(binding_bytes_max, limits.binding_bytes_max) : limits.binding_bytes_max;
+  const DeviceLimits& limits = context.recorder.device().limits();
+  const uint64_t limit =
+      binding_bytes_max ? std::min(binding_bytes_max, limits.binding_bytes_max) : limits.binding_bytes_max;
   const uint64_t bytes_per_row = row_bytes(part.format, part.n_in);
   const uint64_t rows_max = limit > limits.binding_alignment ? (limit - limits.binding_alignment) / bytes_per_row : 0;
-  if (rows_max == 0) fail(ErrorCode::unsupported, "[embed] a row of {} bytes exceeds the binding limit of {}", bytes_per_row, limit);
+  if (rows_max == 0)
+    fail(ErrorCode::unsupported, "[embed] a row of {} bytes exceeds the binding limit of {}", bytes_per_row, limit);
   for (uint64_t row = 0; row < part.n_rows; row += rows_max) {
     const uint64_t row_end = std::min<uint64_t>(row + rows_max, part.n_rows);
     const uint64_t begin = part.rows.offset + row * bytes_per_row;
     gpu::BufferView window = part.rows;
     window.offset = begin / limits.binding_alignment * limits.binding_alignment;
     window.size = part.rows.offset + row_end * bytes_per_row - window.offset;
-    context.recorder.dispatch(fmt::format("embed {}", format::info(part.format).name), variant,
-                              {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(window), gpu::read(vectors),
-                               gpu::read_write(x)},
-                              Immediates{part.n_in, epsilon, n_vocab, uint32_t(row_begin + row), uint32_t(row_begin + row_end), part.row_words(),
-                                         uint32_t((begin - window.offset) / 4)},
-                              gpu::Grid{context.n_tokens});
+    context.recorder.dispatch(
+        fmt::format("embed {}", format::info(part.format).name), variant,
+        {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(window), gpu::read(vectors),
+         gpu::read_write(x)},
+        Immediates{part.n_in, epsilon, n_vocab, uint32_t(row_begin + row), uint32_t(row_begin + row_end),
+                   part.row_words(), uint32_t((begin - window.offset) / 4)},
+        gpu::Grid{context.n_tokens});
   }
 }
 

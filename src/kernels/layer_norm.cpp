@@ -3,15 +3,16 @@
 
 namespace ravenwing::kernels {
 
-void layer_norm(const Context& context, const std::string& label, uint32_t n_embd, float epsilon, const gpu::BufferView& x,
-                const gpu::BufferView& vectors, const gpu::BufferView& normed) {
+void layer_norm(const Context& context, const std::string& label, uint32_t n_embd, float epsilon,
+                const gpu::BufferView& x, const gpu::BufferView& vectors, const gpu::BufferView& normed) {
   struct Immediates {
     uint32_t n_embd, stride;
     float epsilon;
   };
-  context.recorder.dispatch(label, context.reducing_variant("layer_norm", 128),
-                            {gpu::read(context.buffers.step), gpu::read(x), gpu::read(vectors), gpu::read_write(normed)},
-                            Immediates{n_embd, act_stride(n_embd), epsilon}, gpu::Grid{context.n_outputs});
+  context.recorder.dispatch(
+      label, context.reducing_variant("layer_norm", 128),
+      {gpu::read(context.buffers.step), gpu::read(x), gpu::read(vectors), gpu::read_write(normed)},
+      Immediates{n_embd, act_stride(n_embd), epsilon}, gpu::Grid{context.n_outputs});
 }
 
 }  // namespace ravenwing::kernels

@@ -2,6 +2,7 @@
 #include "kernels/matmul.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/bytes.hpp"
@@ -12,8 +13,9 @@ namespace {
 constexpr uint32_t kSegmentsMax = 8;
 constexpr uint32_t kMatRows = 256;  // of a workgroup of matmul_mat.wgsl
 constexpr uint32_t kMatColumns = 16;
-constexpr uint32_t kVecWorkgroupT0 = 64;
-constexpr uint32_t kVecWorkgroup = 128;
+constexpr uint32_t kVecWorkgroupMin = 32;  // where a workgroup sums a row
+constexpr uint32_t kVecWorkgroupMaxT0 = 64;
+constexpr uint32_t kVecWorkgroupMax = 128;
 constexpr uint32_t kVecSubgroups = 4;  // of a workgroup whose teams are subgroups
 /// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
 constexpr uint32_t kExactColumns = 4;
@@ -45,7 +47,8 @@ std::vector<Piece> split(const MatMulSegment& segment, uint64_t limit, uint32_t 
          bytes_per_row, limit);
   }
   std::vector<Piece> pieces;
-  for (uint32_t row = 0; row < segment.weights.n_rows; row += uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row))) {
+  for (uint32_t row = 0; row < segment.weights.n_rows;
+       row += uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row))) {
     Piece piece{segment};
     piece.segment.weights.n_rows = uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row));
     piece.segment.output_offset += row;
@@ -94,24 +97,32 @@ struct Shape {
 VecTeam choose_team(const Context& context, VecTeam wanted) {
   if (context.tier() == gpu::Tier::t0) return VecTeam::workgroup;
   if (wanted != VecTeam::automatic) return wanted;
-  return context.recorder.device().adapter().software ? VecTeam::subgroup : VecTeam::workgroup;
+  return context.recorder.device().info().software ? VecTeam::subgroup : VecTeam::workgroup;
 }
 
-Shape choose_shape(MatMulMode mode, VecTeam team, uint32_t n_columns) {
+Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
-  if (mode == MatMulMode::exact) return {false, vec_rows, kExactColumns};
-  if (n_columns >= kMatMulMatColumnsMin) return {true};
+  if (product.mode == MatMulMode::exact) return {false, vec_rows, kExactColumns};
+  // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
+  const bool slow_barriers =
+      context.recorder.device().info().software && team == VecTeam::workgroup && product.vec_team == VecTeam::automatic;
+  if (n_columns >= (slow_barriers ? 5 : kMatMulMatColumnsMin)) return {true};
   if (n_columns <= 2) return {false, vec_rows, std::max(n_columns, 1u)};
   return {false, vec_rows, n_columns <= 4 ? 4u : 8u};
 }
 
-gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape& shape) {
+/// n_in_max: of the product's longest row. A workgroup has an invocation for each octet of it, within bounds.
+gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape& shape, uint32_t n_in_max) {
   gpu::ShaderVariant variant = context.variant("matmul_vec");
   const bool t0 = context.tier() == gpu::Tier::t0;
-  uint32_t workgroup = t0 ? kVecWorkgroupT0 : kVecWorkgroup;
+  uint32_t workgroup =
+      std::clamp(std::bit_floor(n_in_max / 8 + 1), kVecWorkgroupMin, t0 ? kVecWorkgroupMaxT0 : kVecWorkgroupMax);
   // Subgroups of every size the device may choose share the rows; the workgroup is sized for its largest.
-  if (team == VecTeam::subgroup) workgroup = std::min(kVecSubgroups * context.recorder.device().adapter().subgroup_size_max, 256u);
-  variant.modules.emplace_back("team", team == VecTeam::subgroup ? "team_subgroup" : t0 ? "team_workgroup" : "team_workgroup_subgroups");
+  if (team == VecTeam::subgroup)
+    workgroup = std::min(kVecSubgroups * context.recorder.device().info().subgroup_size_max, 256u);
+  variant.modules.emplace_back("team", team == VecTeam::subgroup ? "team_subgroup"
+                                       : t0                      ? "team_workgroup"
+                                                                 : "team_workgroup_subgroups");
   variant.constants.emplace_back("WORKGROUP_SIZE", workgroup);
   variant.constants.emplace_back("QUADS", shape.rows / 4);
   variant.constants.emplace_back("COLUMNS", shape.columns);
@@ -121,18 +132,30 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
   const VecTeam team = choose_team(context, product.vec_team);
-  const Shape shape = choose_shape(product.mode, team, n_columns);
+  const Shape shape = choose_shape(context, product, team, n_columns);
+  // Of the whole product, so that the order of sums does not depend on how it was split.
+  uint32_t n_in_max = 0;
+  for (const MatMulSegment& segment : product.segments) n_in_max = std::max(n_in_max, segment.weights.n_in);
   SegmentWords words[kSegmentsMax] = {};
   uint32_t n_groups = 0;
   for (size_t i = 0; i < window.pieces.size(); ++i) {
     const MatMulSegment& segment = window.pieces[i].segment;
-    words[i] = {n_groups, segment.weights.n_rows, segment.weights.n_in, segment.weights.row_words(),
-                narrow<uint32_t>((window.pieces[i].begin - window.begin) / 4), segment.input_offset,
-                act_stride(segment.weights.n_in), uint32_t(segment.activation), segment.output_offset, segment.output_stride, 0, 0};
+    words[i] = {n_groups,
+                segment.weights.n_rows,
+                segment.weights.n_in,
+                segment.weights.row_words(),
+                narrow<uint32_t>((window.pieces[i].begin - window.begin) / 4),
+                segment.input_offset,
+                act_stride(segment.weights.n_in),
+                uint32_t(segment.activation),
+                segment.output_offset,
+                segment.output_stride,
+                0,
+                0};
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
   const MatrixView& weights = window.pieces.front().segment.weights;
-  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : vec_variant(context, team, shape);
+  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);
@@ -141,25 +164,29 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
   gpu::BufferView weights_view = weights.rows;
   weights_view.offset = window.begin;
   weights_view.size = window.end - window.begin;
-  context.recorder.dispatch(fmt::format("{} {}", product.label, format::info(weights.format).name), variant,
-                            {gpu::read(context.buffers.step), gpu::uniform(uniforms.store(std::as_bytes(std::span(words)))),
-                             gpu::read(weights_view), gpu::read(product.input), gpu::read_write(product.output)},
-                            Immediates{uint32_t(window.pieces.size()), n_groups},
-                            gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))));
+  context.recorder.dispatch(
+      fmt::format("{} {}", product.label, format::info(weights.format).name), variant,
+      {gpu::read(context.buffers.step), gpu::uniform(uniforms.store(std::as_bytes(std::span(words)))),
+       gpu::read(weights_view), gpu::read(product.input), gpu::read_write(product.output)},
+      Immediates{uint32_t(window.pieces.size()), n_groups},
+      gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))));
 }
 
 }  // namespace
 
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product) {
-  const gpu::Limits& limits = context.recorder.device().limits();
-  const uint64_t limit = std::min(product.binding_bytes_max ? product.binding_bytes_max : limits.binding_bytes_max, limits.binding_bytes_max);
+  const DeviceLimits& limits = context.recorder.device().limits();
+  const uint64_t limit = std::min(product.binding_bytes_max ? product.binding_bytes_max : limits.binding_bytes_max,
+                                  limits.binding_bytes_max);
   std::vector<Piece> pieces;
   for (const MatMulSegment& segment : product.segments) {
     for (Piece& piece : split(segment, limit, limits.binding_alignment)) pieces.push_back(std::move(piece));
   }
   // One dispatch reads one format: pieces of a format stand together, otherwise in the order given.
-  std::stable_sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.segment.weights.format < b.segment.weights.format; });
-  for (const Window& window : windows(pieces, limit, limits.binding_alignment)) dispatch_window(context, uniforms, product, window);
+  std::stable_sort(pieces.begin(), pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.segment.weights.format < b.segment.weights.format; });
+  for (const Window& window : windows(pieces, limit, limits.binding_alignment))
+    dispatch_window(context, uniforms, product, window);
 }
 
 }  // namespace ravenwing::kernels

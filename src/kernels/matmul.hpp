@@ -23,8 +23,9 @@ struct MatMulSegment {
 /// Which kernel computes a product. `exact` sums every output in one order whatever the number of columns.
 enum class MatMulMode : uint8_t { fast, exact };
 
-/// Who sums a row in matmul_vec on T1. A workgroup has more loads in flight for few rows; a subgroup needs no barrier, and
-/// barriers are what software Vulkan is slow at. Automatic: by whether the adapter is software. T0 has workgroups only.
+/// Who sums a row in matmul_vec on T1. A workgroup has more loads in flight for few rows; a subgroup needs no barrier,
+/// and barriers are what software Vulkan is slow at. Automatic: by whether the adapter is software. T0 has workgroups
+/// only.
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
 struct MatMul {

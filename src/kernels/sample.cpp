@@ -3,13 +3,14 @@
 
 namespace ravenwing::kernels {
 
-void sample(const Context& context, uint32_t n_vocab, const gpu::BufferView& logits, const gpu::BufferView& sampled) {
+void sample(const Context& context, const SampleInputs& inputs) {
   struct Immediates {
     uint32_t n_vocab;
   };
   context.recorder.dispatch("sample", context.reducing_variant("sample", 256),
-                            {gpu::read(context.buffers.step), gpu::read_write(context.buffers.control), gpu::read(logits), gpu::read_write(sampled)},
-                            Immediates{n_vocab}, gpu::Grid{context.n_outputs});
+                            {gpu::read(context.buffers.step), gpu::read_write(context.buffers.control),
+                             gpu::read(inputs.logits), gpu::read_write(inputs.counts), gpu::read_write(inputs.sampled)},
+                            Immediates{inputs.n_vocab}, gpu::Grid{context.n_outputs});
 }
 
 }  // namespace ravenwing::kernels

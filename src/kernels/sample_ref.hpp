@@ -32,17 +32,37 @@ constexpr std::array<uint32_t, 2> threefry_2x32_20(std::array<uint32_t, 2> key, 
   return {x0, x1};
 }
 
-/// The number in [0, 1) that decides the token of a position: a multiple of 2^-24, exact in f32.
-float uniform_number(uint64_t seed, uint32_t sequence, uint32_t position);
+/// The numbers in [0, 1) of a position: multiples of 2^-24, exact in f32.
+struct RandomNumbers {
+  float token = 0;  // decides which token
+  float xtc = 1;    // XTC acts where it is below xtc_probability
+};
+RandomNumbers random_numbers(uint64_t seed, uint32_t sequence, uint32_t position);
 
-/// The probability of each token after top-p, top-k and temperature; sums to 1. With logits sorted in descending order:
-///   top-p: the cut is the first token at which the cumulative sum of softmax(logits) reaches top_p
-///   top-k: the cut is the k-th token
-/// Tokens below either cut get 0; tokens equal to it stay, so ties may leave more than k. Logits may be -inf (never
+/// What a draw depends on besides logits and parameters.
+struct SampleState {
+  float xtc_number = 1;   // RandomNumbers::xtc; 1: XTC does not act
+  float mirostat_mu = 0;  // 0: not begun
+};
+
+/// The probability of each token after the filters and the temperature; sums to 1. Penalties and bias are applied
+/// before (penalties_ref). With the candidates, all tokens at first, sorted by descending p = softmax of their logits:
+///   top_k      cuts at the k-th token
+///   top_p      cuts at the first token at which the sum of p reaches top_p
+///   min_p      cuts below min_p times the first p
+///   typical_p  sorts by |-ln p - entropy| instead and cuts at the first token at which the sum of p reaches typical_p
+///   XTC        takes away all tokens with p >= threshold, but for the last of them
+///   mirostat   cuts where -log2 softmax(logits / temperature) exceeds mu, never before the first token
+/// Tokens beyond a cut get 0; tokens equal to it stay, so ties may leave more than k. Logits may be -inf (never
 /// chosen); the largest must be finite and none may be NaN. Throws Error{bad_request} as params.validate().
-std::vector<double> sample_distribution_ref(std::span<const float> logits, const SamplerParams& params);
+std::vector<double> sample_distribution_ref(std::span<const float> logits, const SamplerParams& params,
+                                            const SampleState& state = {});
 
-/// The token: the first id at which the cumulative distribution, in the order of ids, exceeds the uniform number.
-uint32_t sample_ref(std::span<const float> logits, const SamplerParams& params, uint32_t sequence, uint32_t position);
+/// The token: the first id at which the cumulative distribution, in the order of ids, exceeds the random number.
+uint32_t sample_ref(std::span<const float> logits, const SamplerParams& params, uint32_t sequence, uint32_t position,
+                    float mirostat_mu = 0);
+
+/// Mirostat's mu after `id` was drawn: mu - eta * (-log2 p(id) - tau), p as sample_distribution_ref gives it.
+double mirostat_mu_ref(std::span<const float> logits, const SamplerParams& params, float mirostat_mu, uint32_t id);
 
 }  // namespace ravenwing::kernels

@@ -10,6 +10,27 @@ namespace {
 constexpr size_t kHeaderWords = 8;
 }
 
+ControlBlock control_block(const SamplerParams& params) {
+  ControlBlock block;
+  block.seed[0] = uint32_t(params.seed);
+  block.seed[1] = uint32_t(params.seed >> 32);
+  block.temperature = params.temperature;
+  block.top_k = params.top_k;
+  block.top_p = params.top_p;
+  block.order = uint32_t(params.order);
+  block.min_p = params.min_p;
+  block.typical_p = params.typical_p;
+  block.xtc_probability = params.xtc_probability;
+  block.xtc_threshold = params.xtc_threshold;
+  block.mirostat_tau = params.mirostat_tau;
+  block.mirostat_eta = params.mirostat_eta;
+  block.presence_penalty = params.presence_penalty;
+  block.frequency_penalty = params.frequency_penalty;
+  block.repetition_penalty = params.repetition_penalty;
+  block.penalty_decay = params.penalty_decay;
+  return block;
+}
+
 StepInput::StepInput(uint32_t tokens_max) : tokens_max_(tokens_max), words_(bytes(tokens_max) / 4) {}
 
 void StepInput::clear() { std::fill_n(words_.begin(), kHeaderWords, 0); }

@@ -1,5 +1,5 @@
-// The input of a step and the control blocks of the slots, as the shaders see them (step.wgsl, control_layout.wgsl). Plain
-// data: knows no GPU.
+// The input of a step and the control blocks of the slots, as the shaders see them (step.wgsl, control_layout.wgsl).
+// Plain data: knows no GPU.
 #pragma once
 
 #include <cstddef>
@@ -7,17 +7,20 @@
 #include <span>
 #include <vector>
 
+#include "ravenwing/sampler_params.hpp"
+
 namespace ravenwing::kernels {
 
 /// A token id that stands for what was sampled last in the chunk's slot.
 inline constexpr uint32_t kFeedback = 0xffffffff;
 inline constexpr uint32_t kNoToken = 0xffffffff;
 inline constexpr uint32_t kStopMax = 16;
+inline constexpr uint32_t kUncountedMax = 12;
 
 /// Why a slot is frozen: its state is not written again until the host says so.
 enum class Frozen : uint32_t { no = 0, stop = 1, limit = 2, numerical = 3 };
 
-/// Per slot: what sampling needs and what it leaves behind.
+/// Per slot: what sampling needs and what it leaves behind. The sampling parameters are those of SamplerParams.
 struct ControlBlock {
   uint32_t next_token = kNoToken;
   uint32_t frozen = 0;
@@ -31,10 +34,37 @@ struct ControlBlock {
   uint32_t n_stop = 0;
   uint32_t stop[kStopMax] = {};
   uint32_t position = 0;  // second counter word, for the first token sampled
-  uint32_t unused[4] = {};
+  uint32_t order = 0;     // SamplerOrder
+  float min_p = 0;
+  float typical_p = 1;
+  float xtc_probability = 0;
+  float xtc_threshold = 1;
+  float mirostat_tau = 0;
+  float mirostat_eta = 0;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  float repetition_penalty = 1;
+  float penalty_decay = 1;
+  uint32_t n_additions = 0;  // LogitAdditions of the slot
+  uint32_t n_uncounted = 0;  // tokens that the penalties never count
+  uint32_t uncounted[kUncountedMax] = {};
+  uint32_t unused[10] = {};
+  /// Bits of surprise allowed, mirostat's memory. It outlives requests, therefore it is the last word. 0: not begun.
+  float mirostat_mu = 0;
 };
-static_assert(sizeof(ControlBlock) == 32 * 4 && offsetof(ControlBlock, temperature) == 7 * 4 &&
-              offsetof(ControlBlock, stop) == 11 * 4 && offsetof(ControlBlock, position) == 27 * 4);
+static_assert(sizeof(ControlBlock) == 64 * 4 && offsetof(ControlBlock, temperature) == 7 * 4 &&
+              offsetof(ControlBlock, stop) == 11 * 4 && offsetof(ControlBlock, position) == 27 * 4 &&
+              offsetof(ControlBlock, uncounted) == 41 * 4 && offsetof(ControlBlock, mirostat_mu) == 63 * 4);
+
+/// A block with the parameters, all else as in a new one. logit_bias and DRY are LogitAdditions.
+ControlBlock control_block(const SamplerParams& params);
+
+/// Added to one logit of a slot before each draw: a bias, or what DRY subtracts. A slot has each id once at most.
+struct LogitAddition {
+  uint32_t id = 0;
+  float value = 0;
+};
+inline constexpr uint32_t kAdditionsMax = 2048;  // of a slot: SamplerParams::kLogitBiasMax and as many for DRY
 
 /// Consecutive tokens of one sequence in a step. An empty chunk does nothing.
 struct StepChunk {

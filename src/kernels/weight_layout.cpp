@@ -1,31 +1,62 @@
 // src/kernels/weight_layout.cpp: packing rows.
 #include "kernels/weight_layout.hpp"
 
+#include <cstddef>
 #include <cstring>
 
 #include "base/bytes.hpp"
+#include "format/quant_blocks.hpp"
 
 namespace ravenwing::kernels {
 namespace {
 
+using namespace format;
+
 constexpr uint32_t kRowAlignment = 16;
 
-/// A field of every block, gathered into one plane.
+/// A part of every block, gathered into one plane.
 struct Plane {
   uint32_t begin, size;  // within a block of the file
 };
 
-void gather_planes(uint32_t n_blocks, uint32_t block_bytes, std::span<const Plane> planes, const std::byte* from, std::byte* to) {
-  for (const Plane& plane : planes) {
-    for (uint32_t block = 0; block < n_blocks; ++block) {
-      std::memcpy(to, from + size_t(block) * block_bytes + plane.begin, plane.size);
-      to += plane.size;
-    }
-  }
-}
+// d alone keeps these blocks from being whole words.
+constexpr Plane kQ8_0Planes[] = {{offsetof(BlockQ8_0, codes), 32}, {offsetof(BlockQ8_0, d), 2}};
+constexpr Plane kQ4_0Planes[] = {{offsetof(BlockQ4_0, nibbles), 16}, {offsetof(BlockQ4_0, d), 2}};
+constexpr Plane kQ5_0Planes[] = {{offsetof(BlockQ5_0, high_bits), 4 + 16}, {offsetof(BlockQ5_0, d), 2}};
+constexpr Plane kQ3_KPlanes[] = {{0, 32 + 64 + 12}, {offsetof(BlockQ3_K, d), 2}};
+constexpr Plane kQ6_KPlanes[] = {{offsetof(BlockQ6_K, nibbles), 128},
+                                 {offsetof(BlockQ6_K, high_pairs), 64},
+                                 {offsetof(BlockQ6_K, scales), 16},
+                                 {offsetof(BlockQ6_K, d), 2}};
+constexpr Plane kIq4_NlPlanes[] = {{offsetof(BlockIQ4_NL, nibbles), 16}, {offsetof(BlockIQ4_NL, d), 2}};
 
-constexpr Plane kQ8_0Planes[] = {{2, 32}, {0, 2}};
-constexpr Plane kQ6_KPlanes[] = {{0, 128}, {128, 64}, {192, 16}, {208, 2}};
+struct Layout {
+  std::string_view module;
+  std::span<const Plane> planes = {};  // none: the blocks as they are
+};
+
+// In the order of WeightFormat.
+constexpr Layout kLayouts[] = {{"format_f32"},
+                               {"format_f16"},
+                               {"format_bf16"},
+                               {"format_q8_0", kQ8_0Planes},
+                               {"format_q4_0", kQ4_0Planes},
+                               {"format_q4_1"},
+                               {"format_q5_0", kQ5_0Planes},
+                               {"format_q5_1"},
+                               {"format_q2_k"},
+                               {"format_q3_k", kQ3_KPlanes},
+                               {"format_q4_k"},
+                               {"format_q5_k"},
+                               {"format_q6_k", kQ6_KPlanes},
+                               {"format_iq4_nl", kIq4_NlPlanes},
+                               {"format_iq4_xs"}};
+static_assert(std::size(kLayouts) == std::size(kWeightFormats));
+
+const Layout& layout(WeightFormat format) {
+  RAVENWING_CHECK(size_t(format) < std::size(kLayouts));
+  return kLayouts[size_t(format)];
+}
 
 }  // namespace
 
@@ -40,24 +71,17 @@ void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::by
   const uint32_t n_blocks = n_in / info.block_weights;
   const uint32_t file_bytes = n_blocks * info.block_bytes;
   std::memset(to + file_bytes, 0, row_bytes(format, n_in) - file_bytes);
-  switch (format) {
-    case WeightFormat::q8_0: return gather_planes(n_blocks, info.block_bytes, kQ8_0Planes, from, to);
-    case WeightFormat::q6_k: return gather_planes(n_blocks, info.block_bytes, kQ6_KPlanes, from, to);
-    default: std::memcpy(to, from, file_bytes);
+  if (keeps_blocks(format)) std::memcpy(to, from, file_bytes);
+  for (const Plane& plane : layout(format).planes) {
+    for (uint32_t block = 0; block < n_blocks; ++block) {
+      std::memcpy(to, from + size_t(block) * info.block_bytes + plane.begin, plane.size);
+      to += plane.size;
+    }
   }
 }
 
-std::string_view format_module(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::f32: return "format_f32";
-    case WeightFormat::f16: return "format_f16";
-    case WeightFormat::bf16: return "format_bf16";
-    case WeightFormat::q8_0: return "format_q8_0";
-    case WeightFormat::q4_k: return "format_q4_k";
-    case WeightFormat::q6_k: return "format_q6_k";
-  }
-  RAVENWING_CHECK(false);
-  return {};
-}
+bool keeps_blocks(WeightFormat format) { return layout(format).planes.empty(); }
+
+std::string_view format_module(WeightFormat format) { return layout(format).module; }
 
 }  // namespace ravenwing::kernels

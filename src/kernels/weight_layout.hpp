@@ -1,5 +1,5 @@
-// How a row of weights lies in GPU memory. Rows are the unit: each starts on 16 bytes and stands alone, so that a matrix can
-// be split by rows anywhere.
+// How a row of weights lies in GPU memory. Rows are the unit: each starts on 16 bytes and stands alone, so that a
+// matrix can be split by rows anywhere.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,19 @@ namespace ravenwing::kernels {
 
 using format::WeightFormat;
 
-/// Bytes of a row of n_in weights:
-///   f32, f16, bf16  padded with zeros to a multiple of 8 weights
-///   q4_k            the file's blocks of 144 bytes
-///   q8_0, q6_k      planes, since their blocks (34, 210 bytes) are no whole words: q8_0 quants, scales; q6_k low nibbles,
-///                   high pairs, scales, d; each plane over all blocks of the row
-/// and padded to 16 bytes. format_*.wgsl read this.
+/// Bytes of a row of n_in weights, padded to 16 bytes:
+///   f32, f16, bf16                            padded with zeros to a multiple of 8 weights
+///   q4_1, q5_1, q2_k, q4_k, q5_k, iq4_xs      the file's blocks, which are whole words
+///   q8_0, q4_0, q5_0, q3_k, iq4_nl            the file's blocks without their d, then the d of all blocks
+///   q6_k                                      nibbles, high pairs, scales, d, each of all blocks
+/// format_*.wgsl read this.
 uint32_t row_bytes(WeightFormat format, uint32_t n_in);
 
 /// Turns one row of the file (whole blocks, any alignment) into that layout; writes row_bytes() bytes.
 void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::byte* to);
+
+/// Whether a row's blocks lie as in the file.
+bool keeps_blocks(WeightFormat format);
 
 /// The WGSL module that reads rows of a format.
 std::string_view format_module(WeightFormat format);

@@ -11,33 +11,14 @@ namespace {
 /// Tokens that the GPU's working memory is made for. One value, so that the shaders' caches serve every chunk size.
 constexpr uint32_t kTokensMax = 512;
 
-DeviceInfo info_of(const gpu::AdapterSummary& adapter, gpu::Tier tier, const gpu::Limits& limits) {
-  return {.name = adapter.name,
-          .driver = adapter.driver,
-          .vendor = adapter.vendor,
-          .backend = adapter.backend,
-          .type = adapter.type,
-          .software = adapter.software,
-          .tier = std::string(gpu::name(tier)),
-          .vendor_id = adapter.vendor_id,
-          .device_id = adapter.device_id,
-          .subgroup_size_min = adapter.subgroup_size_min,
-          .subgroup_size_max = adapter.subgroup_size_max,
-          .buffer_bytes_max = limits.buffer_bytes_max,
-          .binding_bytes_max = limits.binding_bytes_max,
-          .binding_alignment = limits.binding_alignment,
-          .workgroups_per_dimension_max = limits.workgroups_per_dimension_max,
-          .invocations_per_workgroup_max = limits.invocations_per_workgroup_max,
-          .workgroup_storage_bytes_max = limits.workgroup_storage_bytes_max,
-          .storage_buffers_per_stage_max = limits.storage_buffers_per_stage_max,
-          .features = adapter.features};
-}
-
 gpu::DeviceOptions device_options(const EngineOptions& options) {
   gpu::DeviceOptions result{.selector = options.device};
-  if (options.tier == "T0" || options.tier == "t0") result.tier = gpu::Tier::t0;
-  else if (options.tier == "T1" || options.tier == "t1") result.tier = gpu::Tier::t1;
-  else if (!options.tier.empty()) fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1", options.tier);
+  if (options.tier == "T0" || options.tier == "t0")
+    result.tier = gpu::Tier::t0;
+  else if (options.tier == "T1" || options.tier == "t1")
+    result.tier = gpu::Tier::t1;
+  else if (!options.tier.empty())
+    fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1", options.tier);
   return result;
 }
 
@@ -49,62 +30,41 @@ rwkv7::ModelOptions model_options(const EngineOptions& options) {
   return result;
 }
 
-double ms_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-}
-
 }  // namespace
 
-std::vector<DeviceInfo> list_devices() {
-  std::vector<DeviceInfo> devices;
-  for (const gpu::AdapterSummary& adapter : gpu::list_adapters()) devices.push_back(info_of(adapter, adapter.tier, adapter.limits));
-  return devices;
-}
-
 struct Runner::Impl {
-  // The file is checked before a device is opened, so that a bad one is told at once.
-  explicit Impl(const EngineOptions& options)
-      : file(format::ModelFile::open(options.model)),
-        source(rwkv7::read_model_source(file)),
-        header_ms(ms_since(begin)),
-        device(device_options(options)),
-        device_ms(ms_since(begin) - header_ms),
-        device_info(info_of(device.adapter(), device.tier(), device.limits())) {
-    const auto progress = [&](uint64_t done, uint64_t total) {
-      if (options.cancel != nullptr && *options.cancel) fail(ErrorCode::cancelled, "loading was cancelled");
-      if (options.on_progress) options.on_progress(done, total);
-    };
-    model = std::make_unique<rwkv7::Model>(device, file, source, model_options(options), progress);
-    load_ms = ms_since(begin) - device_ms;
-  }
+  explicit Impl(const EngineOptions& options) : device(device_options(options)) {}
 
-  std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
-  format::ModelFile file;
-  rwkv7::ModelSource source;
-  double header_ms;
+  const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   gpu::Device device;
-  double device_ms;
-  DeviceInfo device_info;
+  const double device_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   std::unique_ptr<rwkv7::Model> model;
-  double load_ms = 0;
 };
 
-Runner::Runner(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+Runner::Runner(const format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(options)) {
+  const auto progress = [&](uint64_t done, uint64_t total) {
+    if (options.cancel != nullptr && *options.cancel) fail(ErrorCode::cancelled, "loading was cancelled");
+    if (options.on_progress) options.on_progress(done, total);
+  };
+  impl_->model = std::make_unique<rwkv7::Model>(impl_->device, file, source, model_options(options), progress);
+}
 Runner::~Runner() = default;
 
 const rwkv7::Config& Runner::config() const { return impl_->model->config(); }
-const DeviceInfo& Runner::device() const { return impl_->device_info; }
-double Runner::load_ms() const { return impl_->load_ms; }
+const DeviceInfo& Runner::device() const { return impl_->device.info(); }
 double Runner::device_ms() const { return impl_->device_ms; }
 uint32_t Runner::tokens_max() const { return impl_->model->tokens_max(); }
 uint32_t Runner::outputs_max() const { return impl_->model->outputs_max(); }
 
 MemoryUse Runner::memory() const {
-  return {impl_->device.bytes_used(gpu::Account::weights), impl_->device.bytes_used(gpu::Account::state), impl_->device.bytes_used(gpu::Account::scratch)};
+  return {impl_->device.bytes_used(gpu::Account::weights), impl_->device.bytes_used(gpu::Account::state),
+          impl_->device.bytes_used(gpu::Account::scratch)};
 }
 
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }
 std::vector<float> Runner::read_logits() { return impl_->model->read_logits(); }
+std::vector<float> Runner::read_logits_of(uint32_t output) { return impl_->model->read_logits_of(output); }
 
 std::vector<SampledToken> Runner::read_sampled() {
   std::vector<SampledToken> result;
@@ -113,11 +73,29 @@ std::vector<SampledToken> Runner::read_sampled() {
 }
 
 void Runner::reset_slot(uint32_t slot) { impl_->model->states().reset(slot); }
-void Runner::write_control(uint32_t slot, const kernels::ControlBlock& block) { impl_->model->states().write_control(slot, block); }
+void Runner::begin_request(uint32_t slot, const kernels::ControlBlock& block) {
+  impl_->model->states().begin_request(slot, block);
+}
+void Runner::write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions) {
+  impl_->model->states().write_additions(slot, additions);
+}
 
 SessionState Runner::read_state(uint32_t slot) {
   rwkv7::HostState state = impl_->model->states().read(slot);
   return {std::move(state.time_shift), std::move(state.wkv), std::move(state.channel_shift)};
 }
+
+void Runner::write_state(uint32_t slot, const SessionState& state) {
+  impl_->model->states().write(slot, {state.time_shift, state.wkv, state.channel_shift});
+}
+
+std::vector<float> Runner::read_counts(uint32_t slot) { return impl_->model->states().read_counts(slot); }
+void Runner::write_counts(uint32_t slot, std::span<const float> counts) {
+  impl_->model->states().write_counts(slot, counts);
+}
+
+void Runner::copy_slot(uint32_t from, uint32_t to) { impl_->model->states().copy(from, to); }
+void Runner::checkpoint(uint32_t slot) { impl_->model->states().checkpoint(slot); }
+void Runner::roll_back(uint32_t slot) { impl_->model->states().roll_back(slot); }
 
 }  // namespace ravenwing

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/step_input.hpp"
-#include "model/rwkv7_config.hpp"
+#include "model/rwkv7_tensors.hpp"
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/engine.hpp"
 
@@ -18,29 +18,40 @@ struct SampledToken {
   kernels::Frozen frozen = kernels::Frozen::no;
 };
 
-/// Owns the device, the file and the model. Everything that throws Error{device_lost} keeps doing so.
+/// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so.
 class Runner {
  public:
-  explicit Runner(const EngineOptions& options);
+  /// Opens a device and copies the model to it; `file` and `source` are not needed afterwards.
+  Runner(const format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options);
   ~Runner();
 
   const rwkv7::Config& config() const;
   const DeviceInfo& device() const;
   MemoryUse memory() const;
-  double load_ms() const;
+  /// Milliseconds that the device took to open.
   double device_ms() const;
   /// Tokens and outputs of one step at most.
   uint32_t tokens_max() const;
   uint32_t outputs_max() const;
 
   void submit(const kernels::StepInput& input);
-  /// Of the last step; both wait for it.
+  /// Of the last step; all wait for it.
   std::vector<float> read_logits();
+  std::vector<float> read_logits_of(uint32_t output);
   std::vector<SampledToken> read_sampled();
 
   void reset_slot(uint32_t slot);
-  void write_control(uint32_t slot, const kernels::ControlBlock& block);
+  /// What sampling is to do from now on; the session's memory of it stays.
+  void begin_request(uint32_t slot, const kernels::ControlBlock& block);
+  void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   SessionState read_state(uint32_t slot);
+  void write_state(uint32_t slot, const SessionState& state);
+  std::vector<float> read_counts(uint32_t slot);
+  void write_counts(uint32_t slot, std::span<const float> counts);
+  void copy_slot(uint32_t from, uint32_t to);
+  /// Keeps a copy of the slot's state on the GPU, one per slot; roll_back() puts the last one back.
+  void checkpoint(uint32_t slot);
+  void roll_back(uint32_t slot);
 
  private:
   struct Impl;

@@ -8,6 +8,7 @@
 #include "base/bytes.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/layer_norm.hpp"
+#include "kernels/penalties.hpp"
 #include "kernels/sample.hpp"
 #include "kernels/shaders.hpp"
 #include "kernels/time_mix.hpp"
@@ -16,15 +17,15 @@
 namespace ravenwing::rwkv7 {
 namespace {
 
-using kernels::Activation;
 using kernels::act_stride;
+using kernels::Activation;
 
 /// Rows of `mixed`: the time mix's token shift gives them in the order of the file's x_r x_w x_k x_v x_a x_g.
 enum Mix : uint32_t { kMixR, kMixW, kMixK, kMixV, kMixA, kMixG, kMixCount };
 
 /// Adds a product of `matrix` to a group: one segment for each of its parts.
-void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& matrix, uint32_t input_offset, uint32_t output_offset,
-                  uint32_t output_stride, Activation activation = Activation::none) {
+void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& matrix, uint32_t input_offset,
+                  uint32_t output_offset, uint32_t output_stride, Activation activation = Activation::none) {
   for (const kernels::MatrixView& part : matrix.parts) {
     segments.push_back({part, input_offset, output_offset, output_stride, activation});
     output_offset += part.n_rows;
@@ -33,13 +34,15 @@ void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& m
 
 uint32_t outputs_that_fit(const gpu::Device& device, const Config& config, uint32_t tokens_max) {
   const uint64_t fit = device.limits().binding_bytes_max / (uint64_t(config.n_vocab) * 4);
-  if (fit == 0) fail(ErrorCode::unsupported, "[model] the logits of {} tokens exceed the device's binding limit", config.n_vocab);
+  if (fit == 0)
+    fail(ErrorCode::unsupported, "[model] the logits of {} tokens exceed the device's binding limit", config.n_vocab);
   return uint32_t(std::min<uint64_t>(fit, tokens_max));
 }
 
 }  // namespace
 
-Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options, const Progress& progress)
+Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options,
+             const Progress& progress)
     : device_(device),
       config_(source.config),
       options_(options),
@@ -52,13 +55,16 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
   device_.wait_idle();
 }
 
-Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options, uint32_t outputs_max) {
+Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options,
+                                   uint32_t outputs_max) {
   const uint64_t act_bytes = device.tier() == gpu::Tier::t0 ? 4 : 2;
   const uint64_t plane_bytes = uint64_t(options.tokens_max) * act_stride(config.n_embd) * act_bytes;
-  const uint64_t low_ranks = act_stride(config.rank_w) + act_stride(config.rank_a) + act_stride(config.rank_v) + act_stride(config.rank_g);
+  const uint64_t low_ranks =
+      act_stride(config.rank_w) + act_stride(config.rank_a) + act_stride(config.rank_v) + act_stride(config.rank_g);
   const auto make = [&](uint64_t bytes, const char* label) {
     if (bytes > device.limits().binding_bytes_max) {
-      fail(ErrorCode::unsupported, "[model] {} of a step of {} tokens takes {} bytes, the device binds at most {}: lower the chunk size", label,
+      fail(ErrorCode::unsupported,
+           "[model] {} of a step of {} tokens takes {} bytes, the device binds at most {}: lower the chunk size", label,
            options.tokens_max, bytes, device.limits().binding_bytes_max);
     }
     return device.create_storage(bytes, gpu::Account::scratch, label);
@@ -81,8 +87,8 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
 
 Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
   const auto up = [](uint32_t n, uint32_t n_max) { return n == 0 ? 0 : std::min(std::bit_ceil(n), n_max); };
-  return {up(std::max(input.n_tokens(), 1u), options_.tokens_max), up(std::max(input.n_chunks(), 1u), options_.tokens_max),
-          up(input.n_outputs(), outputs_max_)};
+  return {up(std::max(input.n_tokens(), 1u), options_.tokens_max),
+          up(std::max(input.n_chunks(), 1u), options_.tokens_max), up(input.n_outputs(), outputs_max_)};
 }
 
 const gpu::Plan& Model::plan(const Bucket& bucket) {
@@ -90,14 +96,19 @@ const gpu::Plan& Model::plan(const Bucket& bucket) {
   if (found != plans_.end()) return found->second;
   gpu::Plan plan;
   gpu::Recorder recorder(pipelines_, plan);
-  record({recorder, {scratch_.step, states_.control(), options_.tokens_max}, bucket.n_tokens, bucket.n_chunks, bucket.n_outputs});
+  record({recorder,
+          {scratch_.step, states_.control(), options_.tokens_max},
+          bucket.n_tokens,
+          bucket.n_chunks,
+          bucket.n_outputs});
   device_.check();
   return plans_.emplace(bucket, std::move(plan)).first->second;
 }
 
 void Model::record(const kernels::Context& context) {
   for (uint32_t row = 0; const kernels::MatrixView& part : weights_.emb.parts) {
-    kernels::embed(context, part, row, config_.n_vocab, config_.layer_norm_epsilon, weights_.ln0, scratch_.x, options_.binding_bytes_max);
+    kernels::embed(context, part, row, config_.n_vocab, config_.layer_norm_epsilon, weights_.ln0, scratch_.x,
+                   options_.binding_bytes_max);
     row += part.n_rows;
   }
   for (uint32_t layer = 0; layer < config_.n_layer; ++layer) {
@@ -121,8 +132,8 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
   const LayerWeights& weights = weights_.layers[layer];
   const std::string name = fmt::format("L{:02}.time_mix", layer);
   const uint32_t stride = act_stride(config_.n_embd);
-  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, kMixCount, config_.layer_norm_epsilon, scratch_.x, weights.time_shift,
-                                 states_.time_shift(layer), scratch_.mixed});
+  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, kMixCount, config_.layer_norm_epsilon,
+                                 scratch_.x, weights.time_shift, states_.time_shift(layer), scratch_.mixed});
 
   kernels::MatMul r_k_v = product(name + ".r_k_v", scratch_.mixed, scratch_.r_k_v);
   add_segments(r_k_v.segments, weights.receptance, kMixR * plane(), 0, stride);
@@ -136,7 +147,10 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
     Mix mix;
     Activation activation;
   };
-  const Pair pairs[] = {{weights.w, kMixW, Activation::tanh}, {weights.a, kMixA, Activation::none}, {weights.v, kMixV, Activation::none}, {weights.g, kMixG, Activation::sigmoid}};
+  const Pair pairs[] = {{weights.w, kMixW, Activation::tanh},
+                        {weights.a, kMixA, Activation::none},
+                        {weights.v, kMixV, Activation::none},
+                        {weights.g, kMixG, Activation::sigmoid}};
   kernels::MatMul down = product(name + ".low_rank_down", scratch_.mixed, scratch_.low);
   kernels::MatMul up = product(name + ".low_rank_up", scratch_.low, scratch_.up);
   uint32_t low_offset = 0;
@@ -150,8 +164,8 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
   kernels::matmul(context, uniforms_, down);
   kernels::matmul(context, uniforms_, up);
 
-  kernels::time_mix(context, {name, config_.n_embd, config_.head_size, layer == 0, kGroupNormEpsilon, scratch_.r_k_v, scratch_.up, scratch_.v_first,
-                              weights.time_mix, states_.wkv(layer), scratch_.gated});
+  kernels::time_mix(context, {name, config_.n_embd, config_.head_size, layer == 0, kGroupNormEpsilon, scratch_.r_k_v,
+                              scratch_.up, scratch_.v_first, weights.time_mix, states_.wkv(layer), scratch_.gated});
 
   kernels::MatMul output = product(name + ".output", scratch_.gated, scratch_.x);
   output.output_f32 = output.accumulate = true;
@@ -162,8 +176,8 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
 void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
   const LayerWeights& weights = weights_.layers[layer];
   const std::string name = fmt::format("L{:02}.channel_mix", layer);
-  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, 1, config_.layer_norm_epsilon, scratch_.x, weights.channel_shift,
-                                 states_.channel_shift(layer), scratch_.mixed});
+  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, 1, config_.layer_norm_epsilon, scratch_.x,
+                                 weights.channel_shift, states_.channel_shift(layer), scratch_.mixed});
 
   kernels::MatMul key = product(name + ".key", scratch_.mixed, scratch_.hidden);
   add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::relu);
@@ -176,12 +190,14 @@ void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
 }
 
 void Model::head(const kernels::Context& context) {
-  kernels::layer_norm(context, "ln_out", config_.n_embd, config_.layer_norm_epsilon, scratch_.x, weights_.ln_out, scratch_.normed);
+  kernels::layer_norm(context, "ln_out", config_.n_embd, config_.layer_norm_epsilon, scratch_.x, weights_.ln_out,
+                      scratch_.normed);
   kernels::MatMul head = product("head", scratch_.normed, scratch_.logits);
   head.output_f32 = head.over_outputs = true;
   add_segments(head.segments, weights_.head, 0, 0, config_.n_vocab);
   kernels::matmul(context, uniforms_, head);
-  kernels::sample(context, config_.n_vocab, scratch_.logits, scratch_.sampled);
+  kernels::penalties(context, {config_.n_vocab, scratch_.logits, states_.counts(), states_.additions()});
+  kernels::sample(context, {config_.n_vocab, scratch_.logits, states_.counts(), scratch_.sampled});
 }
 
 void Model::submit(const kernels::StepInput& input) {
@@ -200,6 +216,15 @@ std::vector<float> Model::read_logits() {
   std::vector<float> logits(size_t(last_n_outputs_) * config_.n_vocab);
   if (logits.empty()) return logits;
   const auto bytes = device_.read({scratch_.logits, 0, logits.size() * 4});
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+  return logits;
+}
+
+std::vector<float> Model::read_logits_of(uint32_t output) {
+  RAVENWING_CHECK(output < last_n_outputs_);
+  std::vector<float> logits(config_.n_vocab);
+  const uint64_t row_bytes = logits.size() * 4;
+  const auto bytes = device_.read({scratch_.logits, output * row_bytes, row_bytes});
   std::memcpy(logits.data(), bytes.data(), bytes.size());
   return logits;
 }

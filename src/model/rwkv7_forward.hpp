@@ -27,7 +27,8 @@ struct Sampled {
 
 class Model {
  public:
-  Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options, const Progress& progress = {});
+  Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options,
+        const Progress& progress = {});
 
   const Config& config() const { return config_; }
   StateArenas& states() { return states_; }
@@ -35,11 +36,14 @@ class Model {
   /// Rows of logits that one step can give: what a binding holds.
   uint32_t outputs_max() const { return outputs_max_; }
 
-  /// Queues a step: advances the states of its chunks, computes logits of its outputs and samples where they ask for it.
-  /// At most tokens_max() tokens and chunks and outputs_max() outputs; a slot appears in one chunk at most.
+  /// Queues a step: advances the states of its chunks, computes logits of its outputs and samples where they ask for
+  /// it. At most tokens_max() tokens and chunks and outputs_max() outputs; a slot appears in one chunk at most.
   void submit(const kernels::StepInput& input);
-  /// Logits of the last step's outputs, [n_outputs, n_vocab]. Waits.
+  /// Logits of the last step's outputs, [n_outputs, n_vocab], changed by penalties and bias where a token was drawn.
+  /// Waits.
   std::vector<float> read_logits();
+  /// The row of one output, [n_vocab].
+  std::vector<float> read_logits_of(uint32_t output);
   /// What the last step sampled, one per output. Waits.
   std::vector<Sampled> read_sampled();
 
@@ -52,7 +56,8 @@ class Model {
   struct Scratch {
     gpu::Buffer step, x, mixed, r_k_v, low, up, v_first, gated, hidden, normed, logits, sampled;
   };
-  static Scratch make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options, uint32_t outputs_max);
+  static Scratch make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options,
+                              uint32_t outputs_max);
   Bucket bucket_of(const kernels::StepInput& input) const;
   const gpu::Plan& plan(const Bucket& bucket);
 

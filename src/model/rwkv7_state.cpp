@@ -1,6 +1,7 @@
 // src/model/rwkv7_state.cpp: the arenas of states.
 #include "model/rwkv7_state.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/bytes.hpp"
@@ -8,21 +9,28 @@
 namespace ravenwing::rwkv7 {
 namespace {
 constexpr uint64_t kBindingAlignment = 256;
-}
+constexpr uint64_t kAdditionsSlotBytes = kernels::kAdditionsMax * sizeof(kernels::LogitAddition);
+}  // namespace
 
-StateArenas::StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots) : device_(device), config_(config), n_slots_(n_slots) {
-  if (n_slots * wkv_slot_bytes() > device.limits().binding_bytes_max) {
-    fail(ErrorCode::out_of_memory, "[state] {} sequences need {} bytes a layer, the device binds at most {}: at most {} sequences", n_slots,
-         n_slots * wkv_slot_bytes(), device.limits().binding_bytes_max, device.limits().binding_bytes_max / wkv_slot_bytes());
+StateArenas::StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots)
+    : device_(device), config_(config), n_slots_(n_slots) {
+  const uint64_t slot_bytes = std::max({wkv_slot_bytes(), counts_slot_bytes(), kAdditionsSlotBytes});
+  if (n_slots * slot_bytes > device.limits().binding_bytes_max) {
+    fail(ErrorCode::out_of_memory,
+         "[state] {} sequences need {} bytes in one binding, the device binds at most {}: at most {} sequences",
+         n_slots, n_slots * slot_bytes, device.limits().binding_bytes_max,
+         device.limits().binding_bytes_max / slot_bytes);
   }
   for (uint32_t layer = 0; layer < config.n_layer; ++layer) {
-    wkv_.push_back(device.create_storage(n_slots * wkv_slot_bytes(), gpu::Account::state, fmt::format("L{:02}.wkv_state", layer)));
+    wkv_.push_back(
+        device.create_storage(n_slots * wkv_slot_bytes(), gpu::Account::state, fmt::format("L{:02}.wkv_state", layer)));
   }
-  shifts_ = device.create_storage(2 * config.n_layer * round_up(n_slots * shift_slot_bytes(), kBindingAlignment), gpu::Account::state, "shift states");
+  shifts_ = device.create_storage(2 * config.n_layer * round_up(n_slots * shift_slot_bytes(), kBindingAlignment),
+                                  gpu::Account::state, "shift states");
   control_ = device.create_storage(n_slots * sizeof(kernels::ControlBlock), gpu::Account::state, "control");
+  counts_ = device.create_storage(n_slots * counts_slot_bytes(), gpu::Account::state, "counts");
+  additions_ = device.create_storage(n_slots * kAdditionsSlotBytes, gpu::Account::state, "additions");
 }
-
-uint64_t StateArenas::slot_bytes(const Config& config) { return uint64_t(config.n_layer) * config.n_embd * (config.head_size + 2) * 4; }
 
 gpu::BufferView StateArenas::shift(uint32_t index) const {
   const uint64_t bytes = n_slots_ * shift_slot_bytes();
@@ -32,38 +40,108 @@ gpu::BufferView StateArenas::shift(uint32_t index) const {
 template <typename Visit>
 void StateArenas::for_each_stretch(uint32_t slot, Visit visit) const {
   RAVENWING_CHECK(slot < n_slots_);
-  for (uint32_t layer = 0; layer < config_.n_layer; ++layer) visit(wkv_[layer], slot * wkv_slot_bytes(), wkv_slot_bytes());
-  for (uint32_t index = 0; index < 2 * config_.n_layer; ++index) visit(shifts_, shift(index).offset + slot * shift_slot_bytes(), shift_slot_bytes());
+  for (uint32_t layer = 0; layer < config_.n_layer; ++layer)
+    visit(wkv_[layer], slot * wkv_slot_bytes(), wkv_slot_bytes());
+  for (uint32_t index = 0; index < 2 * config_.n_layer; ++index)
+    visit(shifts_, shift(index).offset + slot * shift_slot_bytes(), shift_slot_bytes());
 }
 
 void StateArenas::reset(uint32_t slot) {
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) { encoder.ClearBuffer(buffer.handle(), offset, bytes); });
+  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
+    encoder.ClearBuffer(buffer.handle(), offset, bytes);
+  });
+  encoder.ClearBuffer(counts_.handle(), counts_of(slot).offset, counts_slot_bytes());
   device_.submit(encoder.Finish());
   write_control(slot, {});
+}
+
+/// What copies of a slot hold: its state, and what sampling keeps of its text.
+template <typename Visit>
+void StateArenas::for_each_kept(uint32_t slot, Visit visit) const {
+  for_each_stretch(slot, visit);
+  visit(counts_, counts_of(slot).offset, counts_slot_bytes());
+  visit(control_, slot * sizeof(kernels::ControlBlock), sizeof(kernels::ControlBlock));
+}
+
+uint64_t StateArenas::kept_bytes() const {
+  uint64_t total = 0;
+  for_each_kept(0, [&](const gpu::Buffer&, uint64_t, uint64_t bytes) { total += bytes; });
+  return total;
+}
+
+void StateArenas::copy_out(uint32_t slot, const gpu::Buffer& to) {
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  uint64_t at = 0;
+  for_each_kept(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
+    encoder.CopyBufferToBuffer(buffer.handle(), offset, to.handle(), at, bytes);
+    at += bytes;
+  });
+  device_.submit(encoder.Finish());
+}
+
+void StateArenas::copy_in(const gpu::Buffer& from, uint32_t slot) {
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  uint64_t at = 0;
+  for_each_kept(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
+    encoder.CopyBufferToBuffer(from.handle(), at, buffer.handle(), offset, bytes);
+    at += bytes;
+  });
+  device_.submit(encoder.Finish());
+}
+
+std::vector<float> StateArenas::read_counts(uint32_t slot) {
+  const std::vector<std::byte> bytes = device_.read(counts_of(slot));
+  std::vector<float> counts(bytes.size() / sizeof(float));
+  std::memcpy(counts.data(), bytes.data(), bytes.size());
+  return counts;
+}
+
+void StateArenas::write_counts(uint32_t slot, std::span<const float> counts) {
+  RAVENWING_CHECK(counts.size_bytes() == counts_slot_bytes());
+  device_.write(counts_, counts_of(slot).offset, std::as_bytes(counts));
 }
 
 void StateArenas::copy(uint32_t from, uint32_t to) {
   if (from == to) return;
   // WebGPU does not copy within one buffer; the stretches go through a buffer of one slot.
-  gpu::Buffer passage = device_.create_storage(slot_bytes(config_), gpu::Account::scratch, "state copy");
-  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  uint64_t at = 0;
-  for_each_stretch(from, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
-    encoder.CopyBufferToBuffer(buffer.handle(), offset, passage.handle(), at, bytes);
-    at += bytes;
-  });
-  at = 0;
-  for_each_stretch(to, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
-    encoder.CopyBufferToBuffer(passage.handle(), at, buffer.handle(), offset, bytes);
-    at += bytes;
-  });
-  device_.submit(encoder.Finish());
-  device_.wait_idle();
+  if (!passage_) passage_ = device_.create_storage(kept_bytes(), gpu::Account::scratch, "state copy");
+  copy_out(from, passage_);
+  copy_in(passage_, to);
+}
+
+void StateArenas::checkpoint(uint32_t slot) {
+  checkpoints_.resize(n_slots_);
+  gpu::Buffer& kept = checkpoints_[slot];
+  if (!kept) kept = device_.create_storage(kept_bytes(), gpu::Account::scratch, "state checkpoint");
+  copy_out(slot, kept);
+}
+
+void StateArenas::roll_back(uint32_t slot) {
+  RAVENWING_CHECK(slot < checkpoints_.size() && checkpoints_[slot]);
+  copy_in(checkpoints_[slot], slot);
 }
 
 void StateArenas::write_control(uint32_t slot, const kernels::ControlBlock& block) {
   device_.write(control_, slot * sizeof(block), std::as_bytes(std::span(&block, 1)));
+}
+
+void StateArenas::begin_request(uint32_t slot, const kernels::ControlBlock& block) {
+  const auto words = std::as_bytes(std::span(&block, 1)).first(offsetof(kernels::ControlBlock, mirostat_mu));
+  device_.write(control_, slot * sizeof(block), words);
+}
+
+void StateArenas::write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions) {
+  RAVENWING_CHECK(additions.size() <= kernels::kAdditionsMax);
+  const uint32_t n_additions = uint32_t(additions.size());
+  device_.write(additions_, slot * kAdditionsSlotBytes, std::as_bytes(additions));
+  device_.write(control_, slot * sizeof(kernels::ControlBlock) + offsetof(kernels::ControlBlock, n_additions),
+                std::as_bytes(std::span(&n_additions, 1)));
+}
+
+gpu::BufferView StateArenas::counts_of(uint32_t slot) const {
+  RAVENWING_CHECK(slot < n_slots_);
+  return {counts_, slot * counts_slot_bytes(), counts_slot_bytes()};
 }
 
 kernels::ControlBlock StateArenas::read_control(uint32_t slot) {
@@ -83,7 +161,9 @@ HostState StateArenas::read(uint32_t slot) {
   });
   for (uint32_t i = 0; i < stretches.size(); ++i) {
     const bool is_wkv = i < config_.n_layer;
-    std::vector<float>& target = is_wkv ? state.wkv : (i - config_.n_layer) % 2 == 0 ? state.time_shift : state.channel_shift;
+    std::vector<float>& target = is_wkv                           ? state.wkv
+                                 : (i - config_.n_layer) % 2 == 0 ? state.time_shift
+                                                                  : state.channel_shift;
     target.insert(target.end(), stretches[i].begin(), stretches[i].end());
   }
   return state;
@@ -96,7 +176,10 @@ void StateArenas::write(uint32_t slot, const HostState& state) {
   uint32_t i = 0;
   for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
     const uint32_t shift_index = i - config_.n_layer;
-    const float* from = i < config_.n_layer ? &state.wkv[i * n_wkv] : (shift_index % 2 == 0 ? &state.time_shift : &state.channel_shift)->data() + shift_index / 2 * n_shift;
+    const float* from =
+        i < config_.n_layer
+            ? &state.wkv[i * n_wkv]
+            : (shift_index % 2 == 0 ? &state.time_shift : &state.channel_shift)->data() + shift_index / 2 * n_shift;
     device_.write(buffer, offset, std::as_bytes(std::span(from, bytes / 4)));
     ++i;
   });

@@ -15,7 +15,9 @@ struct HostState {
   std::vector<float> channel_shift;  // [n_layer, n_embd]
 };
 
-/// One arena of wkv states per layer, [slot][head][i][j]; the shift states of all layers in one more; control blocks.
+/// One arena of wkv states per layer, [slot][head][i][j]; the shift states of all layers in one more. For sampling:
+/// control blocks, counts of generated tokens (4 * n_vocab bytes a slot) and additions to logits (16 KiB a slot). What
+/// sampling remembers of a text is its counts and its control block.
 class StateArenas {
  public:
   StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots);
@@ -25,23 +27,41 @@ class StateArenas {
   gpu::BufferView time_shift(uint32_t layer) const { return shift(2 * layer); }
   gpu::BufferView channel_shift(uint32_t layer) const { return shift(2 * layer + 1); }
   const gpu::Buffer& control() const { return control_; }
+  const gpu::Buffer& counts() const { return counts_; }
+  /// The part of counts() that is the slot's, [n_vocab] f32.
+  gpu::BufferView counts_of(uint32_t slot) const;
+  const gpu::Buffer& additions() const { return additions_; }
 
   /// The state of a text that has not begun: zero.
   void reset(uint32_t slot);
   void copy(uint32_t from, uint32_t to);
+  /// Keeps a copy of the slot's state, one per slot; its memory is made with the first.
+  void checkpoint(uint32_t slot);
+  void roll_back(uint32_t slot);
   void write_control(uint32_t slot, const kernels::ControlBlock& block);
+  /// The same for a request on a text that goes on: leaves what outlives requests, mirostat_mu, as it is.
+  void begin_request(uint32_t slot, const kernels::ControlBlock& block);
+  /// At most kAdditionsMax, each id once; they hold for every draw until the next call or request.
+  void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   kernels::ControlBlock read_control(uint32_t slot);
   HostState read(uint32_t slot);
+  /// What penalties count: [n_vocab].
+  std::vector<float> read_counts(uint32_t slot);
+  void write_counts(uint32_t slot, std::span<const float> counts);
   void write(uint32_t slot, const HostState& state);
-
-  /// Bytes of one slot in all layers.
-  static uint64_t slot_bytes(const Config& config);
 
  private:
   gpu::BufferView shift(uint32_t index) const;
   uint64_t wkv_slot_bytes() const { return uint64_t(config_.n_embd) * config_.head_size * 4; }
+  uint64_t counts_slot_bytes() const { return uint64_t(config_.n_vocab) * 4; }
   uint64_t shift_slot_bytes() const { return uint64_t(config_.n_embd) * 4; }
-  /// Calls visit(buffer, offset, bytes) for each stretch of a slot's state: wkv, time shift, channel shift of each layer.
+  /// Calls visit(buffer, offset, bytes) for each stretch of a slot's state: wkv, time shift, channel shift of each
+  /// layer.
+  template <typename Visit>
+  void for_each_kept(uint32_t slot, Visit visit) const;
+  uint64_t kept_bytes() const;
+  void copy_out(uint32_t slot, const gpu::Buffer& to);
+  void copy_in(const gpu::Buffer& from, uint32_t slot);
   template <typename Visit>
   void for_each_stretch(uint32_t slot, Visit visit) const;
 
@@ -51,6 +71,10 @@ class StateArenas {
   std::vector<gpu::Buffer> wkv_;
   gpu::Buffer shifts_;  // [layer, 2][slot, n_embd], each pair of layer and kind aligned for a binding
   gpu::Buffer control_;
+  gpu::Buffer passage_;                   // of copy()
+  std::vector<gpu::Buffer> checkpoints_;  // by slot
+  gpu::Buffer counts_;                    // [slot, n_vocab] f32
+  gpu::Buffer additions_;                 // [slot, kAdditionsMax] LogitAddition
 };
 
 }  // namespace ravenwing::rwkv7

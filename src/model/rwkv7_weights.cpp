@@ -7,6 +7,7 @@
 
 #include "base/bytes.hpp"
 #include "base/half.hpp"
+#include "gpu/upload.hpp"
 
 namespace ravenwing::rwkv7 {
 namespace {
@@ -16,10 +17,8 @@ using kernels::MatrixView;
 
 constexpr uint64_t kMatrixAlignment = 16;
 constexpr uint64_t kVectorAlignment = 256;  // a binding of its own
-/// Rows are read, packed and handed to the queue in pieces of about this size.
-constexpr uint64_t kPieceBytes = 8 << 20;
-/// WriteBuffer stages what it is given until a submit; this bounds the staging.
-constexpr uint64_t kSubmitBytes = 64 << 20;
+/// Rows are read and packed in pieces of about this size, each by one thread.
+constexpr uint64_t kPieceBytes = 4 << 20;
 
 bool is_plain_float(WeightFormat format) { return format::info(format).block_weights == 1; }
 
@@ -37,25 +36,31 @@ WeightFormat low_rank_format(const LayerSource& layer) {
     if (pair->down) all.insert(all.end(), {&pair->down, &pair->up});
   }
   const WeightFormat first = all.front()->tensor->format;
-  const bool agree = std::all_of(all.begin(), all.end(), [&](const MatrixSource* m) { return m->tensor->format == first; });
+  const bool agree =
+      std::all_of(all.begin(), all.end(), [&](const MatrixSource* m) { return m->tensor->format == first; });
   if (agree && is_plain_float(first)) return first;
-  const bool fits = std::all_of(all.begin(), all.end(), [](const MatrixSource* m) { return m->tensor->format == WeightFormat::f16 || fits_f16(*m); });
+  const bool fits = std::all_of(all.begin(), all.end(), [](const MatrixSource* m) {
+    return m->tensor->format == WeightFormat::f16 || fits_f16(*m);
+  });
   return fits ? WeightFormat::f16 : WeightFormat::f32;
 }
 
 void encode(WeightFormat format, std::span<const float> values, std::byte* to) {
   for (size_t i = 0; i < values.size(); ++i) {
     const uint16_t half = format == WeightFormat::f16 ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
-    if (format == WeightFormat::f32) std::memcpy(to + 4 * i, &values[i], 4);
-    else std::memcpy(to + 2 * i, &half, 2);
+    if (format == WeightFormat::f32)
+      std::memcpy(to + 4 * i, &values[i], 4);
+    else
+      std::memcpy(to + 2 * i, &half, 2);
   }
 }
 
 /// Hands out space in arenas and fills it.
 class Uploader {
  public:
-  Uploader(gpu::Device& device, const format::ModelFile& file, uint64_t arena_bytes_max, uint64_t total, const Progress& progress)
-      : device_(device), file_(file), total_(total), progress_(progress) {
+  Uploader(gpu::Device& device, const format::ModelFile& file, uint64_t arena_bytes_max, uint64_t total,
+           const Progress& progress)
+      : device_(device), file_(file), total_(total), progress_(progress), ring_(device, total) {
     arena_bytes_max_ = std::min(device.limits().buffer_bytes_max, device.limits().binding_bytes_max * 4);
     arena_bytes_max_ = std::min<uint64_t>(arena_bytes_max_, uint64_t(4) << 30);
     if (arena_bytes_max != 0) arena_bytes_max_ = std::min(arena_bytes_max_, arena_bytes_max);
@@ -68,9 +73,12 @@ class Uploader {
     Matrix result{source.n_out, source.n_in, {}};
     const uint64_t bytes_per_row = kernels::row_bytes(format, source.n_in);
     for (uint32_t row = 0; row < source.n_out;) {
-      const uint64_t n_fit = std::max<uint64_t>(free_bytes(kMatrixAlignment) / bytes_per_row, arena_bytes_max_ / bytes_per_row * (free_bytes(kMatrixAlignment) < bytes_per_row));
-      if (n_fit == 0) {
-        fail(ErrorCode::unsupported, "[weights] {}: a row of {} bytes is larger than a buffer of {} bytes", source.tensor->name, bytes_per_row, arena_bytes_max_);
+      const uint64_t n_fit =
+          std::max<uint64_t>(free_bytes(kMatrixAlignment) / bytes_per_row,
+                             arena_bytes_max_ / bytes_per_row * (free_bytes(kMatrixAlignment) < bytes_per_row));
+      if (n_fit == 0 || bytes_per_row > gpu::UploadRing::kPieceBytesMax) {
+        fail(ErrorCode::unsupported, "[weights] {}: a row of {} bytes is larger than a buffer of {} bytes",
+             source.tensor->name, bytes_per_row, std::min(arena_bytes_max_, gpu::UploadRing::kPieceBytesMax));
       }
       const uint32_t n_rows = uint32_t(std::min<uint64_t>(n_fit, source.n_out - row));
       MatrixView part{format, n_rows, source.n_in, take(n_rows * bytes_per_row, kMatrixAlignment)};
@@ -91,13 +99,16 @@ class Uploader {
       values.resize(values.size() + n - row->size());
     }
     const gpu::BufferView view = take(values.size() * 4, kVectorAlignment);
-    write(view, 0, std::as_bytes(std::span(values)));
+    copy(view.offset, view.size, [values = std::move(values)](std::byte* to) {
+      std::memcpy(to, values.data(), values.size() * sizeof(float));
+    });
     return view;
   }
 
   std::vector<gpu::Buffer> finish() {
-    device_.wait_idle();
+    ring_.finish();
     if (!file_.unchanged()) fail_changed();
+    if (progress_) progress_(total_, total_);
     return std::move(arenas_);
   }
 
@@ -113,7 +124,8 @@ class Uploader {
       RAVENWING_CHECK(bytes <= arena_bytes_max_);
       // Room for what is left and for the padding between tensors, no more than an arena's limit.
       const uint64_t wanted = round_up(std::max(bytes, total_ - std::min(total_, placed_)), kVectorAlignment);
-      arenas_.push_back(device_.create_storage(std::min(wanted, arena_bytes_max_), gpu::Account::weights, fmt::format("weights {}", arenas_.size())));
+      arenas_.push_back(device_.create_storage(std::min(wanted, arena_bytes_max_), gpu::Account::weights,
+                                               fmt::format("weights {}", arenas_.size())));
       used_ = 0;
     }
     const uint64_t begin = round_up(used_, alignment);
@@ -125,51 +137,50 @@ class Uploader {
   void fill(const MatrixSource& source, uint32_t row_begin, const MatrixView& part) {
     const uint64_t bytes_per_row = kernels::row_bytes(part.format, part.n_in);
     const uint32_t rows_per_piece = uint32_t(std::max<uint64_t>(kPieceBytes / bytes_per_row, 1));
+    const bool as_stored = part.format == source.tensor->format && !source.transposed;
     for (uint32_t row = 0; row < part.n_rows; row += rows_per_piece) {
       const uint32_t n_rows = std::min(rows_per_piece, part.n_rows - row);
-      packed_.resize(n_rows * bytes_per_row);
-      if (part.format == source.tensor->format && !source.transposed) read_rows(source, row_begin + row, n_rows);
-      else convert_rows(source, row_begin + row, n_rows, part.format);
-      write(part.rows, row * bytes_per_row, packed_);
+      const uint32_t first = row_begin + row;
+      copy(part.rows.offset + row * bytes_per_row, n_rows * bytes_per_row,
+           [this, &source, first, n_rows, format = part.format, as_stored](std::byte* to) {
+             if (as_stored)
+               read_rows(source, first, n_rows, to);
+             else
+               convert_rows(source, first, n_rows, format, to);
+           });
     }
   }
 
-  void read_rows(const MatrixSource& source, uint32_t row_begin, uint32_t n_rows) {
+  void read_rows(const MatrixSource& source, uint32_t row_begin, uint32_t n_rows, std::byte* to) const {
     const WeightFormat format = source.tensor->format;
     const auto& info = format::info(format);
     const uint64_t file_row_bytes = uint64_t(source.n_in) / info.block_weights * info.block_bytes;
     const uint64_t packed_row_bytes = kernels::row_bytes(format, source.n_in);
     const uint64_t offset = uint64_t(source.tensor->data - file_.mapping().data()) + row_begin * file_row_bytes;
-    const bool as_it_stands = file_row_bytes == packed_row_bytes && format != WeightFormat::q8_0 && format != WeightFormat::q6_k;
-    std::vector<std::byte>& target = as_it_stands ? packed_ : raw_;
-    target.resize(n_rows * file_row_bytes);
-    if (!file_.mapping().read(offset, target.data(), target.size())) fail_changed();
+    const bool as_it_stands = file_row_bytes == packed_row_bytes && kernels::keeps_blocks(format);
+    std::vector<std::byte> raw(as_it_stands ? 0 : n_rows * file_row_bytes);
+    if (!file_.mapping().read(offset, as_it_stands ? to : raw.data(), n_rows * file_row_bytes)) fail_changed();
     if (as_it_stands) return;
-    for (uint32_t row = 0; row < n_rows; ++row) {
-      kernels::pack_row(format, source.n_in, raw_.data() + row * file_row_bytes, packed_.data() + row * packed_row_bytes);
-    }
+    for (uint32_t row = 0; row < n_rows; ++row)
+      kernels::pack_row(format, source.n_in, raw.data() + row * file_row_bytes, to + row * packed_row_bytes);
   }
 
-  void convert_rows(const MatrixSource& source, uint32_t row_begin, uint32_t n_rows, WeightFormat format) {
+  void convert_rows(const MatrixSource& source, uint32_t row_begin, uint32_t n_rows, WeightFormat format,
+                    std::byte* to) const {
     const uint64_t packed_row_bytes = kernels::row_bytes(format, source.n_in);
     std::vector<float> values(size_t(n_rows) * source.n_in);
     if (!file_.unchanged()) fail_changed();
     source.decode_rows(row_begin, row_begin + n_rows, values.data());
-    std::fill(packed_.begin(), packed_.end(), std::byte{0});
+    std::memset(to, 0, n_rows * packed_row_bytes);
     for (uint32_t row = 0; row < n_rows; ++row) {
-      encode(format, std::span(values).subspan(size_t(row) * source.n_in, source.n_in), packed_.data() + row * packed_row_bytes);
+      encode(format, std::span(values).subspan(size_t(row) * source.n_in, source.n_in), to + row * packed_row_bytes);
     }
   }
 
-  void write(const gpu::BufferView& view, uint64_t offset, std::span<const std::byte> bytes) {
-    const auto arena = std::find_if(arenas_.begin(), arenas_.end(), [&](const gpu::Buffer& candidate) { return candidate.handle().Get() == view.buffer.Get(); });
-    device_.write(*arena, view.offset + offset, bytes);
-    done_ += bytes.size();
-    if (done_ - submitted_ >= kSubmitBytes) {
-      device_.wait_idle();
-      submitted_ = done_;
-    }
-    if (progress_) progress_(std::min(done_, total_), total_);
+  /// To the last arena, where all space is taken.
+  void copy(uint64_t offset, uint64_t bytes, std::function<void(std::byte*)> fill) {
+    ring_.copy(arenas_.back(), offset, bytes, std::move(fill));
+    if (progress_) progress_(std::min(ring_.bytes_done(), total_), total_);
   }
 
   [[noreturn]] void fail_changed() const {
@@ -181,26 +192,28 @@ class Uploader {
   uint64_t total_, arena_bytes_max_ = 0;
   const Progress& progress_;
   std::vector<gpu::Buffer> arenas_;
-  uint64_t used_ = 0;                   // of the last arena
-  uint64_t placed_ = 0, done_ = 0, submitted_ = 0;
-  std::vector<std::byte> raw_, packed_;
+  uint64_t used_ = 0;  // of the last arena
+  uint64_t placed_ = 0;
+  gpu::UploadRing ring_;  // last: its threads end before what they read
 };
 
 uint64_t matrix_bytes(const MatrixSource& matrix, WeightFormat format) {
   return matrix ? uint64_t(matrix.n_out) * kernels::row_bytes(format, matrix.n_in) + kMatrixAlignment : 0;
 }
 
-LayerWeights upload_layer(Uploader& uploader, const LayerSource& layer) {
+LayerWeights upload_layer(Uploader& uploader, const LayerSource& layer, WeightFormat low_rank) {
   LayerWeights weights;
   // In the order of use: what one dispatch reads lies together.
-  weights.time_shift = uploader.vectors({&layer.ln1_weight, &layer.ln1_bias, &layer.x_r, &layer.x_w, &layer.x_k, &layer.x_v, &layer.x_a, &layer.x_g});
-  weights.time_mix = uploader.vectors({&layer.w0, &layer.a0, &layer.v0, &layer.k_k, &layer.k_a, &layer.r_k, &layer.ln_x_weight, &layer.ln_x_bias});
+  weights.time_shift = uploader.vectors(
+      {&layer.ln1_weight, &layer.ln1_bias, &layer.x_r, &layer.x_w, &layer.x_k, &layer.x_v, &layer.x_a, &layer.x_g});
+  weights.time_mix = uploader.vectors(
+      {&layer.w0, &layer.a0, &layer.v0, &layer.k_k, &layer.k_a, &layer.r_k, &layer.ln_x_weight, &layer.ln_x_bias});
   weights.channel_shift = uploader.vectors({&layer.ln2_weight, &layer.ln2_bias, &layer.ffn_x_k});
   weights.receptance = uploader.matrix(layer.receptance);
   weights.key = uploader.matrix(layer.key);
   weights.value = uploader.matrix(layer.value);
-  const WeightFormat low_rank = low_rank_format(layer);
-  const std::pair<const LowRankSource*, LowRank*> pairs[] = {{&layer.w, &weights.w}, {&layer.a, &weights.a}, {&layer.v, &weights.v}, {&layer.g, &weights.g}};
+  const std::pair<const LowRankSource*, LowRank*> pairs[] = {
+      {&layer.w, &weights.w}, {&layer.a, &weights.a}, {&layer.v, &weights.v}, {&layer.g, &weights.g}};
   for (const auto& [from, to] : pairs) {
     if (from->down) to->down = uploader.matrix(from->down, low_rank);
   }
@@ -213,28 +226,36 @@ LayerWeights upload_layer(Uploader& uploader, const LayerSource& layer) {
   return weights;
 }
 
-}  // namespace
-
-uint64_t weights_bytes(const ModelSource& source) {
+/// Bytes that the weights take in GPU memory.
+uint64_t weights_bytes(const ModelSource& source, std::span<const WeightFormat> low_rank_formats) {
   const auto own = [](const MatrixSource& matrix) { return matrix_bytes(matrix, matrix.tensor->format); };
   const uint64_t vector_bytes = uint64_t(source.config.n_embd) * 4;
   uint64_t total = own(source.emb) + own(source.head) + 4 * vector_bytes + 2 * kVectorAlignment;
-  for (const LayerSource& layer : source.layers) {
+  for (size_t i = 0; i < source.layers.size(); ++i) {
+    const LayerSource& layer = source.layers[i];
     total += 19 * vector_bytes + 3 * kVectorAlignment;
-    for (const MatrixSource* matrix : {&layer.receptance, &layer.key, &layer.value, &layer.output, &layer.ffn_key, &layer.ffn_value}) total += own(*matrix);
-    const WeightFormat low_rank = low_rank_format(layer);
-    for (const LowRankSource* pair : {&layer.w, &layer.a, &layer.v, &layer.g}) total += matrix_bytes(pair->down, low_rank) + matrix_bytes(pair->up, low_rank);
+    for (const MatrixSource* matrix :
+         {&layer.receptance, &layer.key, &layer.value, &layer.output, &layer.ffn_key, &layer.ffn_value})
+      total += own(*matrix);
+    for (const LowRankSource* pair : {&layer.w, &layer.a, &layer.v, &layer.g})
+      total += matrix_bytes(pair->down, low_rank_formats[i]) + matrix_bytes(pair->up, low_rank_formats[i]);
   }
   return total;
 }
 
-Weights upload_weights(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, uint64_t arena_bytes_max, const Progress& progress) {
-  Uploader uploader(device, file, arena_bytes_max, weights_bytes(source), progress);
+}  // namespace
+
+Weights upload_weights(gpu::Device& device, const format::ModelFile& file, const ModelSource& source,
+                       uint64_t arena_bytes_max, const Progress& progress) {
+  std::vector<WeightFormat> low_rank_formats;
+  for (const LayerSource& layer : source.layers) low_rank_formats.push_back(low_rank_format(layer));
+  Uploader uploader(device, file, arena_bytes_max, weights_bytes(source, low_rank_formats), progress);
   Weights weights;
   weights.ln0 = uploader.vectors({&source.ln0_weight, &source.ln0_bias});
   weights.ln_out = uploader.vectors({&source.ln_out_weight, &source.ln_out_bias});
   weights.emb = uploader.matrix(source.emb);
-  for (const LayerSource& layer : source.layers) weights.layers.push_back(upload_layer(uploader, layer));
+  for (size_t i = 0; i < source.layers.size(); ++i)
+    weights.layers.push_back(upload_layer(uploader, source.layers[i], low_rank_formats[i]));
   weights.head = uploader.matrix(source.head);
   weights.arenas = uploader.finish();
   return weights;

@@ -39,10 +39,7 @@ using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
 /// Copies the model to the GPU. Arenas are at most `arena_bytes_max` (0: the device's limit). The file is read, not
 /// touched through its mapping, so that one that shrinks meanwhile gives Error{bad_file} and no signal.
-Weights upload_weights(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, uint64_t arena_bytes_max,
-                       const Progress& progress);
-
-/// Bytes that the weights take in GPU memory.
-uint64_t weights_bytes(const ModelSource& source);
+Weights upload_weights(gpu::Device& device, const format::ModelFile& file, const ModelSource& source,
+                       uint64_t arena_bytes_max, const Progress& progress);
 
 }  // namespace ravenwing::rwkv7

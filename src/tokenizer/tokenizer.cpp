@@ -119,7 +119,11 @@ Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
   if (!file.read(0, text.data(), text.size())) {
     fail(ErrorCode::bad_file, "[tokenizer] {} was cut short while it was read", quoted(path.native()));
   }
-  return from_text(text);
+  try {
+    return from_text(text);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", quoted(path.native()), error.what());
+  }
 }
 
 Tokenizer Tokenizer::from_gguf_tokens(std::span<const std::string> tokens, std::span<const int64_t> token_types) {

@@ -49,6 +49,26 @@ class GenerateTest(ProgramTest):
         self.assertNotEqual(first["ids"], other["ids"])
         self.assertEqual(random["ids"], run("--seed", str(random["seed"]))["ids"])
 
+    def test_logprobs(self):
+        flags = ("generate", "-p", PROMPT, "-n", "3", "--temp", "0", "--exact", "--logprobs", "2")
+        result = self.run_json(*flags)
+        self.assertEqual([entry["id"] for entry in result["logprobs"]], result["ids"])
+        for entry in result["logprobs"]:
+            self.assertEqual(entry["top"][0], {"id": entry["id"], "logprob": entry["logprob"]})
+            self.assertEqual(len(entry["top"]), 2)
+            self.assertLess(entry["top"][1]["logprob"], entry["logprob"])
+        self.assertNotIn("logprobs", self.run_json(*flags[:-2]))
+        self.expect_error(*flags, status=2, words=["--logprobs", "--json"])
+
+    def test_sampler_flags(self):
+        flags = ("generate", "-p", PROMPT, "-n", "3", "--exact", "--seed", "4")
+        self.assertEqual(self.run_json(*flags, "--logit-bias", "300=100", "--logit-bias", "7=-3.5")["ids"], [300, 300, 300])
+        self.assertEqual(len(set(self.run_json(*flags, "--logit-bias", "300=20", "--presence-penalty", "100")["ids"])), 3)
+        plain = self.run_json(*flags, "--temp", "0")["ids"]
+        for one in (("--min-p", "1"), ("--mirostat-tau", "0.001"), ("--top-k", "1", "--sampler-order", "llama", "--typical-p", "0.5")):
+            self.assertEqual(self.run_json(*flags, *one)["ids"], plain)
+        self.assertNotEqual(self.run_json(*flags, "--xtc-probability", "1", "--xtc-threshold", "0.001")["ids"][0], plain[0])
+
     def test_stop(self):
         flags = ("generate", "-p", PROMPT, "-n", "8", "--temp", "0", "--exact")
         whole = self.run_json(*flags)["text"]

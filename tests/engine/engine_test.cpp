@@ -1,73 +1,20 @@
 // tests/engine/engine_test.cpp: the public API on the demo model.
 #include "ravenwing/engine.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+
+#include "engine/support.hpp"
 
 using namespace ravenwing;
-
-namespace {
-
-EngineOptions demo_options() {
-  EngineOptions options;
-  options.model = demo_model_path();
-  const char* device = std::getenv("RAVENWING_TEST_DEVICE");
-  if (device != nullptr) options.device = device;
-  return options;
-}
-
-/// One engine in exact mode for all cases: they share its compiled shaders. Null where there is no adapter. Never
-/// destroyed: when statics are, NVIDIA's driver is gone already.
-Engine* exact_engine() {
-  static Engine* engine = nullptr;
-  static bool tried = false;
-  if (!tried) {
-    tried = true;
-    EngineOptions options = demo_options();
-    options.exact = true;
-    options.max_sessions = 3;
-    options.chunk = 16;
-    try {
-      engine = new Engine(options);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::no_device || std::getenv("RAVENWING_REQUIRE_GPU") != nullptr) throw;
-      MESSAGE("skipped: " << error.what());
-    }
-  }
-  return engine;
-}
-
-std::vector<uint32_t> prompt(std::string_view text) { return exact_engine()->tokenizer().encode(text); }
-
-GenerateOptions greedy(uint32_t n) {
-  GenerateOptions options;
-  options.max_tokens = n;
-  options.sampler.temperature = 0;
-  return options;
-}
-
-template <typename Call>
-ErrorCode code_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    MESSAGE(std::string(error.what()));
-    return error.code();
-  }
-  FAIL("no error was thrown");
-  return ErrorCode::bad_file;
-}
-
-}  // namespace
+using namespace ravenwing::test;
 
 TEST_SUITE("engine") {
   TEST_CASE("a prompt longer than a step gives the same text as one fed token by token") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;
-    const auto ids = prompt("There was once a king who had three sons, and they came to see him one day in the spring.");
+    const auto ids =
+        prompt("There was once a king who had three sons, and they came to see him one day in the spring.");
     REQUIRE(ids.size() > 16);
     Session whole = engine->new_session(), single = engine->new_session();
     const Completion expected = whole.generate(ids, greedy(12));
@@ -104,7 +51,8 @@ TEST_SUITE("engine") {
   TEST_CASE("requests of unequal length that share steps get what each gets alone") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;
-    const std::string_view texts[] = {"Once upon a time", "The captain stood on the deck of the ship and looked at the sea for a long time", "\""};
+    const std::string_view texts[] = {
+        "Once upon a time", "The captain stood on the deck of the ship and looked at the sea for a long time", "\""};
     std::vector<Request> requests;
     std::vector<Session> sessions;
     std::vector<Completion> alone;

@@ -3,6 +3,7 @@
 //   fuzz_smoke [--mutations N] [--seed N] [FILE...]
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <random>

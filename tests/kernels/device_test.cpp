@@ -28,7 +28,7 @@ std::pair<ErrorCode, std::string> error_of(const Action& action) {
 TEST_SUITE_BEGIN("device");
 
 TEST_CASE("adapters are listed, hardware first") {
-  const std::vector<gpu::AdapterSummary> adapters = gpu::list_adapters();
+  const std::vector<DeviceInfo> adapters = list_devices();
   const char* required = std::getenv("RAVENWING_REQUIRE_GPU");
   if (required != nullptr && std::string_view(required) == "1") REQUIRE(!adapters.empty());
   for (size_t i = 0; i < adapters.size(); ++i) {
@@ -40,9 +40,9 @@ TEST_CASE("adapters are listed, hardware first") {
 
 TEST_CASE("a selector is an index or part of a name; one that matches nothing is answered with what there is") {
   if (test::gpus().empty()) return;
-  const std::vector<gpu::AdapterSummary> adapters = gpu::list_adapters();
-  CHECK(gpu::Device({.selector = "0"}).adapter().name == adapters[0].name);
-  CHECK(gpu::Device({.selector = adapters.back().name}).adapter().name == adapters.back().name);
+  const std::vector<DeviceInfo> adapters = list_devices();
+  CHECK(gpu::Device({.selector = "0"}).info().name == adapters[0].name);
+  CHECK(gpu::Device({.selector = adapters.back().name}).info().name == adapters.back().name);
   for (const char* selector : {"no such adapter", "999", "99999999999999999999999"}) {
     const auto [code, text] = error_of([&] { gpu::Device device({.selector = selector}); });
     CHECK(code == ErrorCode::no_device);
@@ -51,9 +51,22 @@ TEST_CASE("a selector is an index or part of a name; one that matches nothing is
   }
 }
 
+TEST_CASE("kernels are tested on every tier that the adapter reaches") {
+  if (test::gpus().empty()) return;
+  const std::string name = test::gpus().front()->device.info().name;
+  for (const DeviceInfo& adapter : list_devices()) {
+    if (adapter.name == name) CHECK(test::gpus().back()->name() == adapter.tier);
+  }
+}
+
+TEST_CASE("devices can be opened again and again") {
+  if (test::gpus().empty()) return;
+  for (int i = 0; i < 40; ++i) CHECK_NOTHROW(gpu::Device({.selector = test::test_device(), .tier = gpu::Tier::t0}));
+}
+
 TEST_CASE("T0 has WebGPU's default limits and nothing more") {
   for (const auto& gpu : test::gpus()) {
-    const gpu::Limits& limits = gpu->device.limits();
+    const DeviceLimits& limits = gpu->device.limits();
     CHECK(limits.binding_alignment <= 256);
     if (gpu->half()) {
       CHECK(gpu->device.handle().HasFeature(wgpu::FeatureName::ShaderF16));

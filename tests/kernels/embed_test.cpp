@@ -76,23 +76,29 @@ void check_case(test::Gpu& gpu, const Case& embed) {
   test::check_close(scene.floats(x), expected, test::kNmseF32);
 }
 
+const std::vector<uint32_t> kIds = {4, 0, 10, 4, 11, 0xfffffffe, 7};
+
+std::vector<Case> cases_of(std::span<const WeightFormat> formats) {
+  std::vector<Case> cases;
+  for (const WeightFormat format : formats) {
+    const uint32_t block_weights = format::info(format).block_weights;
+    for (const uint32_t n : {1u, 3u}) {
+      const uint32_t n_embd = block_weights == 1 ? 129 * n : n * block_weights;
+      cases.push_back({"ids", format, 11, n_embd, kIds});
+    }
+  }
+  return cases;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("embed");
 
-TEST_CASE("every format, ids of the vocabulary and beyond it, ids that were sampled") {
-  const std::vector<uint32_t> ids = {4, 0, 10, 4, 11, 0xfffffffe, 7};
-  std::vector<Case> cases;
-  for (const WeightFormat format : format::kWeightFormats) {
-    const uint32_t block_weights = format::info(format).block_weights;
-    for (const uint32_t n : {1u, 3u}) {
-      const uint32_t n_embd = block_weights == 1 ? 129 * n : n * block_weights;
-      cases.push_back({"ids", format, 11, n_embd, ids});
-    }
-  }
+TEST_CASE("common formats, ids of the vocabulary and beyond it, ids that were sampled") {
+  std::vector<Case> cases = cases_of(test::kCommonFormats);
   cases.push_back({"one element", WeightFormat::f16, 1, 1, {0}});
   cases.push_back({"an octet and one", WeightFormat::f16, 2, 9, {1}});
-  cases.push_back({"wider than a workgroup takes at once", WeightFormat::f16, 11, 1030, ids});
+  cases.push_back({"wider than a workgroup takes at once", WeightFormat::f16, 11, 1030, kIds});
   Case fed{"sampled before", WeightFormat::f16, 11, 40, {3, kernels::kFeedback, 5, kernels::kFeedback}};
   for (const uint32_t next_token : {0u, 9u, 11u, kernels::kNoToken}) {
     fed.next_token = next_token;
@@ -119,6 +125,16 @@ TEST_CASE("a part of a table writes the tokens of its rows and no other") {
     Case middle{"rows 3 to 6 of 10", WeightFormat::f16, 10, 40, {2, 3, 4, 6, 7, 9, 5}, {4}};
     middle.row_begin = 3;
     check_case(*gpu, middle);
+  }
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("slow");
+
+TEST_CASE("embed: the other formats") {
+  for (const auto& gpu : test::gpus()) {
+    for (const Case& embed : cases_of(test::other_formats())) check_case(*gpu, embed);
   }
 }
 

@@ -27,7 +27,7 @@ std::vector<std::unique_ptr<Gpu>> open_gpus() {
   std::vector<std::unique_ptr<Gpu>> opened;
   try {
     opened.push_back(std::make_unique<Gpu>(gpu::Tier::t0));
-    if (opened.front()->device.adapter().tier >= gpu::Tier::t1) opened.push_back(std::make_unique<Gpu>(gpu::Tier::t1));
+    if (opened.front()->device.best_tier() >= gpu::Tier::t1) opened.push_back(std::make_unique<Gpu>(gpu::Tier::t1));
   } catch (const Error& error) {
     const char* required = std::getenv("RAVENWING_REQUIRE_GPU");
     if (error.code() != ErrorCode::no_device || (required != nullptr && std::string_view(required) == "1")) throw;

@@ -93,6 +93,7 @@ void MatMulScene::run() {
     product.square_input = case_.square_input;
     product.over_outputs = case_.over_outputs;
     product.mode = case_.mode;
+    product.vec_team = case_.vec_team;
     product.binding_bytes_max = case_.binding_bytes_max;
     kernels::matmul(context, gpu_.uniforms, product);
   });

@@ -23,6 +23,7 @@ struct MatMulCase {
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   uint64_t binding_bytes_max = 0;
   float input_scale = 1;
+  kernels::VecTeam vec_team = kernels::VecTeam::automatic;
 };
 
 /// The scene of a case: every segment has its own input and output, at offsets of its own, with a column of canaries

@@ -39,10 +39,11 @@ uint32_t odd_n_in(WeightFormat format) {
 struct Kind {
   const char* name;
   bool output_f32, accumulate, square_input, over_outputs;
+  bool used = true;
 };
 constexpr Kind kKinds[] = {{"activations", false, false, false, false},
-                           {"f32", true, false, false, false},
-                           {"accumulated activations", false, true, false, false},
+                           {"f32", true, false, false, false, false},
+                           {"accumulated activations", false, true, false, false, false},
                            {"accumulated f32", true, true, false, false},
                            {"accumulated f32 of squares", true, true, true, false},
                            {"f32 over outputs", true, false, false, true}};
@@ -57,21 +58,24 @@ MatMulCase of_kind(const Kind& kind, WeightFormat format, uint32_t n_columns) {
           kind.over_outputs};
 }
 
-}  // namespace
-
-TEST_SUITE_BEGIN("matmul");
-
-TEST_CASE("every format, few columns and many") {
+void check_formats(std::span<const WeightFormat> formats) {
   std::vector<MatMulCase> cases;
-  for (const WeightFormat format : format::kWeightFormats) {
+  for (const WeightFormat format : formats) {
     for (const uint32_t n_columns : {3u, 19u}) cases.push_back(of_kind(kKinds[0], format, n_columns));
   }
   check_cases(cases);
 }
 
-TEST_CASE("every kind of output and input, few columns and many") {
+}  // namespace
+
+TEST_SUITE_BEGIN("matmul");
+
+TEST_CASE("common formats, few columns and many") { check_formats(test::kCommonFormats); }
+
+TEST_CASE("every kind of output and input that the forward pass uses, few columns and many") {
   std::vector<MatMulCase> cases;
   for (const Kind& kind : kKinds) {
+    if (!kind.used) continue;
     for (const uint32_t n_columns : {3u, 19u}) cases.push_back(of_kind(kind, WeightFormat::f16, n_columns));
   }
   check_cases(cases);
@@ -97,6 +101,18 @@ TEST_CASE("numbers of rows and of inputs on both sides of every tile") {
     }
   }
   cases.push_back({"one element", {{1, 1}}, 1});
+  check_cases(cases);
+}
+
+TEST_CASE("rows summed by workgroups of every size, whatever the adapter prefers") {
+  std::vector<MatMulCase> cases;
+  for (const uint32_t n_columns : {1u, 7u}) {
+    for (const uint32_t n_in : {40u, 600u, 1030u}) {
+      MatMulCase by_workgroup{fmt::format("{} inputs, {} columns", n_in, n_columns), {{9, n_in}, {5, 33}}, n_columns};
+      by_workgroup.vec_team = kernels::VecTeam::workgroup;
+      cases.push_back(by_workgroup);
+    }
+  }
   check_cases(cases);
 }
 
@@ -215,9 +231,11 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("slow");
 
-TEST_CASE("matmul: every format, kind and kernel") {
+TEST_CASE("matmul: the other formats, few columns and many") { check_formats(test::other_formats()); }
+
+TEST_CASE("matmul: every common format, kind and kernel") {
   std::vector<MatMulCase> cases;
-  for (const WeightFormat format : format::kWeightFormats) {
+  for (const WeightFormat format : test::kCommonFormats) {
     for (const Kind& kind : kKinds) {
       for (const uint32_t n_columns : {1u, 2u, 3u, 7u, 19u}) cases.push_back(of_kind(kind, format, n_columns));
     }

@@ -29,7 +29,8 @@ struct Row {
 struct Outcome {
   uint32_t id;
   Frozen reason;
-  ControlBlock control;  // of the slot, after
+  ControlBlock control;         // of the slot, after
+  std::vector<float> counts{};  // likewise
 };
 
 /// Samples every row in one step; row i is that of slot i * slot_step.
@@ -37,7 +38,8 @@ std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t 
   const uint32_t n_vocab = uint32_t(rows.at(0).logits.size()), n_rows = uint32_t(rows.size());
   test::Scene scene(gpu, kTokensMax);
   scene.control_written = true;
-  scene.control.resize((n_rows - 1) * slot_step + 1);
+  const uint32_t n_slots = (n_rows - 1) * slot_step + 1;
+  scene.control.resize(n_slots);
   const std::vector<uint32_t> ids(n_rows);
   scene.step().add_chunk({0, ids});
   std::vector<float> logits;
@@ -47,31 +49,41 @@ std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t 
     logits.insert(logits.end(), rows[i].logits.begin(), rows[i].logits.end());
   }
   const test::Region logits_region = scene.input(logits), sampled = scene.output(2 * n_rows);
+  const test::Region counts = scene.in_place(std::vector<float>(size_t(n_slots) * n_vocab));
   scene.run([&](const kernels::Context& context) {
-    kernels::sample(context, n_vocab, scene.view(logits_region), scene.view(sampled));
+    kernels::sample(context, {n_vocab, scene.view(logits_region), scene.view(counts), scene.view(sampled)});
   });
   std::vector<Outcome> outcomes;
   const std::vector<uint32_t> words = scene.words(sampled);
-  for (uint32_t i = 0; i < n_rows; ++i)
-    outcomes.push_back({words[2 * i], Frozen(words[2 * i + 1]), scene.control_after(i * slot_step)});
+  const std::vector<float> counted = scene.floats(counts);
+  for (uint32_t i = 0; i < n_rows; ++i) {
+    const auto of_slot = counted.begin() + ptrdiff_t(i * slot_step) * n_vocab;
+    outcomes.push_back({words[2 * i], Frozen(words[2 * i + 1]), scene.control_after(i * slot_step),
+                        std::vector<float>(of_slot, of_slot + n_vocab)});
+  }
   return outcomes;
 }
 
 ControlBlock control_of(const SamplerParams& params, uint32_t sequence = 0, uint32_t position = 0) {
-  ControlBlock control;
+  ControlBlock control = kernels::control_block(params);
   control.limit = 1000;
   control.sequence = sequence;
   control.position = position;
-  control.seed[0] = uint32_t(params.seed);
-  control.seed[1] = uint32_t(params.seed >> 32);
-  control.temperature = params.temperature;
-  control.top_k = params.top_k;
-  control.top_p = params.top_p;
   return control;
 }
 
 SamplerParams params_of(const ControlBlock& control) {
-  return {control.temperature, control.top_k, control.top_p, control.seed[0] | uint64_t(control.seed[1]) << 32};
+  return {.temperature = control.temperature,
+          .top_k = control.top_k,
+          .top_p = control.top_p,
+          .seed = control.seed[0] | uint64_t(control.seed[1]) << 32,
+          .order = SamplerOrder(control.order),
+          .min_p = control.min_p,
+          .typical_p = control.typical_p,
+          .xtc_probability = control.xtc_probability,
+          .xtc_threshold = control.xtc_threshold,
+          .mirostat_tau = control.mirostat_tau,
+          .mirostat_eta = control.mirostat_eta};
 }
 
 /// Whether the distance from the uniform number to `id`'s share of the cumulative distribution is within kBoundary.
@@ -89,15 +101,21 @@ void check_against_oracle(test::Gpu& gpu, const std::vector<Row>& rows, size_t n
   for (size_t i = 0; i < rows.size(); ++i) {
     const ControlBlock& control = rows[i].control;
     const uint32_t position = control.position + control.n_generated;
-    const uint32_t expected = kernels::sample_ref(rows[i].logits, params_of(control), control.sequence, position);
-    INFO("row ", i, ", temperature ", control.temperature, ", top_k ", control.top_k, ", top_p ", control.top_p);
+    const SamplerParams params = params_of(control);
+    const uint32_t expected =
+        kernels::sample_ref(rows[i].logits, params, control.sequence, position, control.mirostat_mu);
+    INFO("row ", i, ", temperature ", control.temperature, ", top_k ", control.top_k, ", top_p ", control.top_p,
+         ", order ", control.order, ", min_p ", control.min_p, ", typical_p ", control.typical_p, ", xtc ",
+         control.xtc_probability, ", mirostat ", control.mirostat_tau);
     CHECK(outcomes[i].control.next_token == outcomes[i].id);
     CHECK(outcomes[i].control.n_generated == control.n_generated + 1);
     if (outcomes[i].id == expected) continue;
     ++n_explained;
-    const std::vector<double> distribution = kernels::sample_distribution_ref(rows[i].logits, params_of(control));
-    const double uniform = kernels::uniform_number(params_of(control).seed, control.sequence, position);
-    CHECK_MESSAGE(within_rounding(distribution, outcomes[i].id, uniform), outcomes[i].id, " instead of ", expected);
+    const kernels::RandomNumbers numbers = kernels::random_numbers(params.seed, control.sequence, position);
+    const std::vector<double> distribution =
+        kernels::sample_distribution_ref(rows[i].logits, params, {numbers.xtc, control.mirostat_mu});
+    CHECK_MESSAGE(within_rounding(distribution, outcomes[i].id, numbers.token), outcomes[i].id, " instead of ",
+                  expected);
   }
   CHECK(n_explained <= n_explained_max);
 }
@@ -167,8 +185,97 @@ TEST_CASE("draws are the oracle's, whatever temperature, cut, seed, sequence and
         rows.push_back({test::random_values(random, n_vocab, 8), control_of(params, random() % 5, random())});
         if (i % 4 == 0) rows.back().control.n_generated = i;
       }
-      // Among 65 536 tokens the boundaries lie 1.5e-5 apart on average, as far as sums in f32 err: an H200 moved 2 of 16.
+      // Among 65 536 tokens the boundaries lie 1.5e-5 apart on average, as far as sums in f32 err: an H200 moved 2
+      // of 16.
       check_against_oracle(*gpu, rows, n_vocab > 8192 ? 4 : 0);
+    }
+  }
+}
+
+TEST_CASE("every filter leaves what the oracle's leaves, in both orders") {
+  std::vector<SamplerParams> kinds;
+  for (const SamplerOrder order : {SamplerOrder::rwkv, SamplerOrder::llama}) {
+    kinds.push_back({.top_p = 1, .order = order, .min_p = 0.05f});
+    kinds.push_back({.temperature = 2, .top_p = 1, .order = order, .min_p = 1});
+    kinds.push_back({.top_p = 1, .order = order, .typical_p = 0.5f});
+    kinds.push_back({.top_p = 1, .order = order, .typical_p = 1e-20f});
+    kinds.push_back({.top_k = 20, .top_p = 0.7f, .order = order});
+    kinds.push_back(
+        {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .order = order, .min_p = 0.01f, .typical_p = 0.9f});
+    kinds.push_back({.top_p = 1, .order = order, .xtc_probability = 1, .xtc_threshold = 0.05f});
+    kinds.push_back({.temperature = 1e-30f, .top_p = 1, .order = order, .xtc_probability = 1, .xtc_threshold = 1e-6f});
+    kinds.push_back({.top_k = 30,
+                     .top_p = 0.9f,
+                     .order = order,
+                     .min_p = 0.02f,
+                     .typical_p = 0.8f,
+                     .xtc_probability = 0.5f,
+                     .xtc_threshold = 0.02f});
+    kinds.push_back({.top_p = 0.5f, .order = order, .mirostat_tau = 3});
+    kinds.push_back({.temperature = 3, .top_k = 1, .order = order, .mirostat_tau = 1e-3f});
+  }
+  for (const auto& gpu : test::gpus()) {
+    for (const uint32_t n_vocab : {1u, 7u, 257u, 8192u, 65537u}) {
+      INFO(gpu->name(), ", ", n_vocab);
+      std::mt19937 random(n_vocab);
+      std::vector<Row> rows;
+      for (uint32_t i = 0; i < (n_vocab > 8192 ? 11u : 88u); ++i) {
+        SamplerParams params = kinds[i % kinds.size()];
+        params.seed = random();
+        rows.push_back({test::random_values(random, n_vocab, 8), control_of(params, random() % 5, random())});
+        if (i % 2 == 0 && n_vocab > 1) rows.back().logits[random() % n_vocab] = -kInfinity;
+        if (i % 3 == 0) rows.back().control.mirostat_mu = 0.1f * float(i);
+      }
+      check_against_oracle(*gpu, rows, n_vocab > 8192 ? 3 : 0);
+    }
+  }
+}
+
+TEST_CASE("mirostat's mu moves as the oracle's, and in no other request") {
+  for (const auto& gpu : test::gpus()) {
+    std::mt19937 random(3);
+    std::vector<Row> rows;
+    for (uint32_t i = 0; i < 40; ++i) {
+      const SamplerParams params = {.temperature = i % 4 == 3 ? 0 : 0.5f + 0.1f * float(i % 7),
+                                    .mirostat_tau = i % 4 == 2 ? 0 : 1 + 0.1f * float(i),
+                                    .mirostat_eta = 0.3f};
+      rows.push_back({test::random_values(random, 300, 6), control_of(params, 0, i)});
+      if (i % 3 != 0) rows.back().control.mirostat_mu = 0.25f * float(i);
+    }
+    check_against_oracle(*gpu, rows);
+    const std::vector<Outcome> outcomes = run(*gpu, rows);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const SamplerParams params = params_of(rows[i].control);
+      const float before = rows[i].control.mirostat_mu, after = outcomes[i].control.mirostat_mu;
+      INFO("row ", i);
+      if (params.temperature == 0 || params.mirostat_tau == 0)
+        CHECK(after == before);
+      else
+        CHECK(after ==
+              doctest::Approx(kernels::mirostat_mu_ref(rows[i].logits, params, before, outcomes[i].id)).epsilon(1e-4));
+    }
+  }
+}
+
+TEST_CASE("a drawn token is counted once, where penalties are on, and where it stays in the text") {
+  for (const auto& gpu : test::gpus()) {
+    const SamplerParams counting = {.temperature = 0, .presence_penalty = 0.1f}, plain = {.temperature = 0};
+    std::vector<Row> rows;
+    for (const SamplerParams& params :
+         {plain, counting, SamplerParams{.temperature = 0, .frequency_penalty = -1},
+          SamplerParams{.temperature = 0, .repetition_penalty = 1.1f}, counting, counting, counting, counting})
+      rows.push_back({{0, 0, 9, 0, 0}, control_of(params)});
+    rows[4].control.n_uncounted = 2;
+    rows[4].control.uncounted[1] = 2;
+    rows[5].control.n_stop = 1;
+    rows[5].control.stop[0] = 2;
+    rows[6].control.limit = 1;
+    rows[7].logits[1] = kInfinity;
+    const float expected[] = {0, 1, 1, 1, 0, 0, 1, 0};
+    const std::vector<Outcome> outcomes = run(*gpu, rows, 3);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      INFO("row ", i);
+      CHECK(outcomes[i].counts == std::vector<float>{0, 0, expected[i], 0, 0});
     }
   }
 }
@@ -283,8 +390,9 @@ TEST_CASE("rows that want no token are left alone") {
     scene.step().add_output({2, 1, true});
     const std::vector<float> logits = {5, 1, 1, 5};
     const test::Region logits_region = scene.input(logits), sampled = scene.output(6);
+    const test::Region counts = scene.in_place(std::vector<float>(4));
     scene.run([&](const kernels::Context& context) {
-      kernels::sample(context, 2, scene.view(logits_region), scene.view(sampled));
+      kernels::sample(context, {2, scene.view(logits_region), scene.view(counts), scene.view(sampled)});
     });
     CHECK(scene.words(sampled) ==
           std::vector<uint32_t>{test::kCanary, test::kCanary, 1, 0, test::kCanary, test::kCanary});

@@ -26,6 +26,7 @@ struct Case {
   bool first_layer;
   std::vector<SequenceChunk> chunks;
   uint32_t tokens_max = 600;
+  std::optional<bool> unrolled;
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -73,7 +74,7 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   scene.run([&](const kernels::Context& context) {
     kernels::time_mix(context,
                       {"test", op.n_embd, op.head_size, op.first_layer, kEpsilon, scene.view(r_k_v), scene.view(up),
-                       scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated)});
+                       scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated), op.unrolled});
   });
   return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
 }
@@ -163,6 +164,20 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
   // Offsets within the step and within the planes follow the constant.
   cases.push_back({"another size of step", 32, 16, false, {{1, 7}, {0, 2}}, 9});
   for (const auto& gpu : test::gpus()) {
+    for (Case& op : cases) {
+      for (const bool unrolled : {false, true}) {
+        if (unrolled && op.head_size > 16) continue;  // software Vulkan compiles those for a minute each
+        op.unrolled = unrolled;
+        check_case(*gpu, op);
+      }
+    }
+  }
+}
+
+TEST_CASE("large heads") {
+  std::vector<Case> cases;
+  for (const uint32_t head_size : {64u, 128u}) add_cases(head_size, cases);
+  for (const auto& gpu : test::gpus()) {
     for (const Case& op : cases) check_case(*gpu, op);
   }
 }
@@ -226,19 +241,6 @@ TEST_CASE("a sequence has the same bits alone, beside others and in pieces") {
         CHECK(test::same(state, whole.wkv_state));
       }
     }
-  }
-}
-
-TEST_SUITE_END();
-
-TEST_SUITE_BEGIN("slow");
-
-// Software Vulkan compiles these for a minute each.
-TEST_CASE("time_mix: large heads") {
-  std::vector<Case> cases;
-  for (const uint32_t head_size : {64u, 128u}) add_cases(head_size, cases);
-  for (const auto& gpu : test::gpus()) {
-    for (const Case& op : cases) check_case(*gpu, op);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/half.hpp"
+#include "format/random_block.hpp"
 #include "kernels/layer_norm_ref.hpp"
 
 namespace ravenwing::test {
@@ -56,6 +57,14 @@ kernels::MatrixView TestMatrix::view(const Scene& scene, Region region, uint64_t
   return {format, n_rows, n_in, bytes};
 }
 
+std::vector<WeightFormat> other_formats() {
+  std::vector<WeightFormat> formats;
+  for (const WeightFormat format : format::kWeightFormats) {
+    if (std::ranges::find(kCommonFormats, format) == std::end(kCommonFormats)) formats.push_back(format);
+  }
+  return formats;
+}
+
 TestMatrix packed_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, std::vector<std::byte> rows) {
   const auto& info = format::info(format);
   const size_t file_bytes = size_t(n_in) / info.block_weights * info.block_bytes;
@@ -68,32 +77,6 @@ TestMatrix packed_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, st
   }
   return matrix;
 }
-
-namespace {
-
-void put_half(std::byte* to, float value) {
-  const uint16_t half = f32_to_f16(value);
-  std::memcpy(to, &half, 2);
-}
-
-/// Random bytes, and scales that put the weights at about (-1, 1).
-void fill_block(WeightFormat format, std::byte* block, uint32_t n_bytes, std::mt19937& random) {
-  const float unit = 0.5f + float(random() >> 8) * 0x1p-25f;
-  for (uint32_t i = 0; i < n_bytes; ++i) block[i] = std::byte(random() >> 24);
-  switch (format) {
-    case WeightFormat::q8_0:
-      return put_half(block, unit / 128);
-    case WeightFormat::q4_k:
-      put_half(block, unit / (63 * 8));
-      return put_half(block + 2, unit / 63);
-    case WeightFormat::q6_k:
-      return put_half(block + 208, unit / (128 * 32));
-    default:
-      RAVENWING_CHECK(false);
-  }
-}
-
-}  // namespace
 
 TestMatrix random_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random) {
   const auto& info = format::info(format);
@@ -110,7 +93,11 @@ TestMatrix random_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, st
         std::memcpy(&rows[2 * i], &half, 2);
     }
   } else {
-    for (size_t i = 0; i < n_blocks; ++i) fill_block(format, &rows[i * info.block_bytes], info.block_bytes, random);
+    for (std::byte& byte : rows) byte = std::byte(random() >> 24);
+    for (size_t i = 0; i < n_blocks; ++i) {
+      const float deviation = 0.25f + float(random() >> 8) * 0x1p-26f;
+      format::scale_random_block(format, &rows[i * info.block_bytes], deviation);
+    }
   }
   return packed_matrix(format, n_rows, n_in, std::move(rows));
 }

@@ -66,9 +66,18 @@ struct TestMatrix {
   kernels::MatrixView view(const Scene& scene, Region region, uint64_t offset) const;
 };
 
+/// Formats that the default suites try in every kernel. Of the others they try the decoding in one kernel; the rest is
+/// in `slow`, because each shader takes software Vulkan seconds to compile.
+inline constexpr format::WeightFormat kCommonFormats[] = {format::WeightFormat::f32,  format::WeightFormat::f16,
+                                                          format::WeightFormat::bf16, format::WeightFormat::q8_0,
+                                                          format::WeightFormat::q4_k, format::WeightFormat::q6_k};
+
+/// The formats that are not among those.
+std::vector<format::WeightFormat> other_formats();
+
 /// Rows of a file, packed.
 TestMatrix packed_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t n_in, std::vector<std::byte> rows);
-/// Weights of about (-1, 1); n_in must be whole blocks.
+/// Weights of deviations from 0.25 to 0.5, or uniform in (-1, 1) for plain floats; n_in must be whole blocks.
 TestMatrix random_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random);
 
 /// What layer_norm_ref makes of a row, and how far f32 may be from it with a workgroup of 128: each sum adds n / 128 +

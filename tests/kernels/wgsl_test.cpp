@@ -93,20 +93,37 @@ TEST_CASE("what cannot be linked is named") {
 
 TEST_CASE("control blocks lie as the shaders read them") {
   using kernels::ControlBlock;
-  const std::map<std::string, uint32_t> expected = {{"CONTROL_WORDS", sizeof(ControlBlock) / 4},
-                                                    {"CONTROL_NEXT_TOKEN", offsetof(ControlBlock, next_token) / 4},
-                                                    {"CONTROL_FROZEN", offsetof(ControlBlock, frozen) / 4},
-                                                    {"CONTROL_N_GENERATED", offsetof(ControlBlock, n_generated) / 4},
-                                                    {"CONTROL_LIMIT", offsetof(ControlBlock, limit) / 4},
-                                                    {"CONTROL_SEQUENCE", offsetof(ControlBlock, sequence) / 4},
-                                                    {"CONTROL_SEED", offsetof(ControlBlock, seed) / 4},
-                                                    {"CONTROL_TEMPERATURE", offsetof(ControlBlock, temperature) / 4},
-                                                    {"CONTROL_TOP_K", offsetof(ControlBlock, top_k) / 4},
-                                                    {"CONTROL_TOP_P", offsetof(ControlBlock, top_p) / 4},
-                                                    {"CONTROL_N_STOP", offsetof(ControlBlock, n_stop) / 4},
-                                                    {"CONTROL_STOP", offsetof(ControlBlock, stop) / 4},
-                                                    {"STOP_MAX", kernels::kStopMax},
-                                                    {"CONTROL_POSITION", offsetof(ControlBlock, position) / 4}};
+  const std::map<std::string, uint32_t> expected = {
+      {"CONTROL_WORDS", sizeof(ControlBlock) / 4},
+      {"CONTROL_NEXT_TOKEN", offsetof(ControlBlock, next_token) / 4},
+      {"CONTROL_FROZEN", offsetof(ControlBlock, frozen) / 4},
+      {"CONTROL_N_GENERATED", offsetof(ControlBlock, n_generated) / 4},
+      {"CONTROL_LIMIT", offsetof(ControlBlock, limit) / 4},
+      {"CONTROL_SEQUENCE", offsetof(ControlBlock, sequence) / 4},
+      {"CONTROL_SEED", offsetof(ControlBlock, seed) / 4},
+      {"CONTROL_TEMPERATURE", offsetof(ControlBlock, temperature) / 4},
+      {"CONTROL_TOP_K", offsetof(ControlBlock, top_k) / 4},
+      {"CONTROL_TOP_P", offsetof(ControlBlock, top_p) / 4},
+      {"CONTROL_N_STOP", offsetof(ControlBlock, n_stop) / 4},
+      {"CONTROL_STOP", offsetof(ControlBlock, stop) / 4},
+      {"STOP_MAX", kernels::kStopMax},
+      {"CONTROL_POSITION", offsetof(ControlBlock, position) / 4},
+      {"CONTROL_ORDER", offsetof(ControlBlock, order) / 4},
+      {"CONTROL_MIN_P", offsetof(ControlBlock, min_p) / 4},
+      {"CONTROL_TYPICAL_P", offsetof(ControlBlock, typical_p) / 4},
+      {"CONTROL_XTC_PROBABILITY", offsetof(ControlBlock, xtc_probability) / 4},
+      {"CONTROL_XTC_THRESHOLD", offsetof(ControlBlock, xtc_threshold) / 4},
+      {"CONTROL_MIROSTAT_TAU", offsetof(ControlBlock, mirostat_tau) / 4},
+      {"CONTROL_MIROSTAT_ETA", offsetof(ControlBlock, mirostat_eta) / 4},
+      {"CONTROL_PRESENCE_PENALTY", offsetof(ControlBlock, presence_penalty) / 4},
+      {"CONTROL_FREQUENCY_PENALTY", offsetof(ControlBlock, frequency_penalty) / 4},
+      {"CONTROL_REPETITION_PENALTY", offsetof(ControlBlock, repetition_penalty) / 4},
+      {"CONTROL_PENALTY_DECAY", offsetof(ControlBlock, penalty_decay) / 4},
+      {"CONTROL_N_ADDITIONS", offsetof(ControlBlock, n_additions) / 4},
+      {"CONTROL_N_UNCOUNTED", offsetof(ControlBlock, n_uncounted) / 4},
+      {"CONTROL_UNCOUNTED", offsetof(ControlBlock, uncounted) / 4},
+      {"UNCOUNTED_MAX", kernels::kUncountedMax},
+      {"CONTROL_MIROSTAT_MU", offsetof(ControlBlock, mirostat_mu) / 4}};
   CHECK(constants_of("control_layout") == expected);
 }
 

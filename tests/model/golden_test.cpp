@@ -117,15 +117,11 @@ void check_together(rwkv7::Model& model, const std::vector<Prompt>& prompts, Bou
 
 void check_continuations(rwkv7::Model& model, const std::vector<Prompt>& prompts, Bounds bounds) {
   const uint32_t limit = uint32_t(prompts.front().greedy_ids.size());
-  constexpr size_t kTogether = 4;  // software T0 takes four times as long for five columns as for four
   size_t n_compared = 0;
-  for (size_t begin = 0; begin < prompts.size(); begin += kTogether) {
-    const auto some = std::span(prompts).subspan(begin, std::min(kTogether, prompts.size() - begin));
-    const std::vector<Ids> continuations = greedy(model, some, limit);
-    for (size_t i = 0; i < some.size(); ++i) {
-      CAPTURE(some[i].name);
-      n_compared += check_greedy(continuations[i], some[i], bounds.logits);
-    }
+  const std::vector<Ids> continuations = greedy(model, prompts, limit);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    CAPTURE(prompts[i].name);
+    n_compared += check_greedy(continuations[i], prompts[i], bounds.logits);
   }
   MESSAGE(fmt::format("greedy: {} of {} tokens compared", n_compared, prompts.size() * limit));
 }

@@ -1,4 +1,5 @@
 // tests/model/mixed_test.cpp: several sequences in a step, their slots, what freezes them, and what they sample.
+#include <algorithm>
 #include <cmath>
 
 #include "base/bytes.hpp"

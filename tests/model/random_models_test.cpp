@@ -82,6 +82,24 @@ std::vector<Case> mixtures() {
           {"K-quants as low-rank pairs", with_formats(with_ranks(wide, 256, 256, 256, 256), f16, q6_k, q4_k, q4_k)}};
 }
 
+/// Every format of which CI tries the decoding alone, in rows of odd numbers of blocks too.
+std::vector<Case> more_formats() {
+  using enum WeightFormat;
+  const RandomModelOptions wide = with_ranks(shape(2, 256, 64, 768), 24, 33, 5, 40);
+  const RandomModelOptions blocks = with_ranks(shape(2, 192, 64, 160), 32, 64, 32, 96);
+  return {{"as Q4_0 files are, Q4_0 in Q6_K", with_formats(wide, q4_0, q4_0, q6_k, f32)},
+          {"Q4_1 between Q5_0 and Q5_1", with_formats(blocks, q4_1, q5_0, q5_1, f16)},
+          {"Q5_0 with Q4_1 as low-rank pairs", with_formats(blocks, q5_0, q4_0, q4_1, q4_1)},
+          {"Q5_1 in IQ4_NL", with_formats(blocks, q5_1, iq4_nl, iq4_nl, f32)},
+          {"IQ4_NL in Q5_0", with_formats(blocks, iq4_nl, q4_1, q5_0, bf16)},
+          {"as Q2_K files are", with_formats(wide, q2_k, q2_k, q6_k, f32)},
+          {"Q3_K in Q5_K", with_formats(wide, q3_k, q5_k, q5_k, f16)},
+          {"Q5_K in Q3_K", with_formats(wide, q5_k, q3_k, q3_k, f16)},
+          {"IQ4_XS in Q2_K", with_formats(wide, iq4_xs, iq4_xs, q2_k, f16)},
+          {"Q2_K in IQ4_XS, IQ4_XS as low-rank pairs",
+           with_formats(with_ranks(wide, 256, 256, 256, 256), q2_k, q3_k, iq4_xs, iq4_xs)}};
+}
+
 // Largest difference of logits over the deviation of the reference's. T0 sums in f32 what the reference sums in double;
 // T1 rounds activations to f16.
 constexpr float relative_bound(Tier tier) { return tier == Tier::t0 ? 1e-4f : 0.02f; }
@@ -187,6 +205,8 @@ TEST_SUITE("random_models") {
 TEST_SUITE("random_models_slow") {
   TEST_CASE("heads of other sizes agree with the CPU reference on T0") { check_random(Tier::t0, other_heads()); }
   TEST_CASE("heads of other sizes agree with the CPU reference on T1") { check_random(Tier::t1, other_heads()); }
+  TEST_CASE("every other format agrees with the CPU reference on T0") { check_random(Tier::t0, more_formats()); }
+  TEST_CASE("every other format agrees with the CPU reference on T1") { check_random(Tier::t1, more_formats()); }
 }
 
 TEST_SUITE("random_models_layout") {

@@ -42,6 +42,15 @@ void* operator new(size_t n_bytes) {
   return counted(std::malloc(n_bytes == 0 ? 1 : n_bytes));
 }
 
+// std::stable_sort asks so for its buffer; left to the sanitizers, it would not match the delete below.
+void* operator new(size_t n_bytes, const std::nothrow_t&) noexcept {
+  try {
+    return operator new(n_bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
 void* operator new(size_t n_bytes, std::align_val_t alignment) {
   check_limit(n_bytes);
   const auto unit = size_t(alignment);

@@ -29,8 +29,8 @@ std::vector<std::byte> read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& path, std::string_view text);
 
-/// The folder that RAVENWING_GOLDEN names, else tests/data/golden of the source tree; of the working directory where the
-/// program was built elsewhere.
+/// The folder that RAVENWING_GOLDEN names, else tests/data/golden of the source tree; of the working directory where
+/// the program was built elsewhere.
 std::filesystem::path golden_folder();
 
 }  // namespace ravenwing::test

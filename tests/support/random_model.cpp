@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/half.hpp"
+#include "format/random_block.hpp"
 #include "support/files.hpp"
 
 namespace ravenwing::test {
@@ -49,60 +50,12 @@ void append_plain(std::vector<std::byte>& to, WeightFormat format, float value) 
   if (format == WeightFormat::bf16) append(to, f32_to_bf16(value));
 }
 
-int clamped_code(float value, int low, int high) { return std::clamp(int(std::lround(value)), low, high); }
-
-void append_q8_0(std::vector<std::byte>& to, Random& random, float deviation) {
-  constexpr float kCodeDeviation = 36;  // 127 is then 3.5 deviations away
-  append(to, f32_to_f16(deviation / kCodeDeviation));
-  for (int i = 0; i < 32; ++i) append(to, int8_t(clamped_code(random.normal() * kCodeDeviation, -127, 127)));
-}
-
-void append_q4_k(std::vector<std::byte>& to, Random& random, float deviation) {
-  constexpr float kCodeDeviation = 3;
-  constexpr float kCodeCentre = 7.5f;
-  constexpr float kScaleCentre = 48;  // scales are drawn from 32 to 63
-  const float super_scale = deviation / (kCodeDeviation * kScaleCentre);
-  append(to, f32_to_f16(super_scale));
-  append(to, f32_to_f16(super_scale * kCodeCentre));
-  // With scale and minimum of a group equal, its weights centre on zero.
-  uint8_t packed[12] = {};
-  for (int group = 0; group < 8; ++group) {
-    const auto scale = uint8_t(32 + random.bits() % 32);
-    if (group < 4) {
-      packed[group] |= scale;
-      packed[group + 4] |= scale;
-    } else {
-      packed[group + 4] = uint8_t((scale & 15) | (scale & 15) << 4);
-      packed[group - 4] |= uint8_t(scale >> 4 << 6);
-      packed[group] |= uint8_t(scale >> 4 << 6);
-    }
-  }
-  for (const uint8_t byte : packed) append(to, byte);
-  const auto code = [&] { return clamped_code(kCodeCentre + random.normal() * kCodeDeviation, 0, 15); };
-  for (int i = 0; i < 128; ++i) {
-    const int low = code();
-    append(to, uint8_t(low | code() << 4));
-  }
-}
-
-void append_q6_k(std::vector<std::byte>& to, Random& random, float deviation) {
-  constexpr float kCodeDeviation = 10;
-  constexpr float kScaleCentre = 96;  // scales are drawn from 64 to 127, of either sign
-  uint8_t low[128] = {}, high[64] = {};
-  for (int i = 0; i < 256; ++i) {
-    const int code = 32 + clamped_code(random.normal() * kCodeDeviation, -32, 31);
-    const int half = i / 128, quarter = i % 128 / 32, lane = i % 32;
-    low[half * 64 + quarter % 2 * 32 + lane] |= uint8_t((code & 15) << (quarter / 2 * 4));
-    high[half * 32 + lane] |= uint8_t(code >> 4 << (quarter * 2));
-  }
-  for (const uint8_t byte : low) append(to, byte);
-  for (const uint8_t byte : high) append(to, byte);
-  for (int i = 0; i < 16; ++i) {
-    const uint64_t bits = random.bits();
-    const int scale = 64 + int(bits % 64);
-    append(to, int8_t(bits >> 63 ? -scale : scale));
-  }
-  append(to, f32_to_f16(deviation / (kCodeDeviation * kScaleCentre)));
+/// Every bit of the codes is random, and each block has a deviation of its own.
+void append_block(std::vector<std::byte>& to, WeightFormat format, Random& random, float deviation) {
+  const size_t begin = to.size();
+  for (uint32_t i = 0; i < info(format).block_bytes; ++i) append(to, uint8_t(random.bits()));
+  const float factor = 0.75f + float(random.bits() % 256) / 512;
+  format::scale_random_block(format, &to[begin], deviation * factor);
 }
 
 /// `n` random weights in a format.
@@ -111,19 +64,10 @@ std::vector<std::byte> encode(WeightFormat format, Random& random, uint64_t n, f
   std::vector<std::byte> bytes;
   bytes.reserve(size_t(n / layout.block_weights * layout.block_bytes));
   for (uint64_t i = 0; i < n; i += layout.block_weights) {
-    switch (format) {
-      case WeightFormat::q8_0:
-        append_q8_0(bytes, random, deviation);
-        break;
-      case WeightFormat::q4_k:
-        append_q4_k(bytes, random, deviation);
-        break;
-      case WeightFormat::q6_k:
-        append_q6_k(bytes, random, deviation);
-        break;
-      default:
-        append_plain(bytes, format, mean + deviation * random.normal());
-    }
+    if (layout.block_weights == 1)
+      append_plain(bytes, format, mean + deviation * random.normal());
+    else
+      append_block(bytes, format, random, deviation);
   }
   return bytes;
 }

@@ -26,8 +26,8 @@ struct RandomModelOptions {
   uint32_t seed = 1;
 };
 
-/// The model as a writer, so that tests can spoil it. Weights of matrices are about N(0, 1/sqrt(n_in)); vectors lie
-/// where trained models have them. Both containers of the same options hold the same weights, bit for bit.
+/// The model as a writer, so that tests can spoil it. Weights of matrices have a deviation of about 1/sqrt(n_in);
+/// vectors lie where trained models have them. Both containers of the same options hold the same weights, bit for bit.
 GgufWriter random_gguf(const RandomModelOptions& options);
 /// Plain formats only.
 SafetensorsWriter random_safetensors(const RandomModelOptions& options);

@@ -279,9 +279,9 @@ TEST_CASE("RELIABILITY 12: tensor types") {
   check(4, "Q4_2 (removed)");
   check(5, "Q4_3 (removed)");
   check(200, "unknown");
-  check(2, "Q4_0");
-  check(13, "Q5_K");
   check(16, "IQ2_XXS");
+  check(34, "TQ1_0");
+  check(39, "MXFP4");
   check(27, "I64");
 }
 

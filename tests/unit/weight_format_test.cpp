@@ -59,8 +59,9 @@ TEST_CASE("ggml type numbers map to formats and names") {
   CHECK(format::from_ggml_type(8) == WeightFormat::q8_0);
   CHECK(format::from_ggml_type(12) == WeightFormat::q4_k);
   CHECK(format::from_ggml_type(14) == WeightFormat::q6_k);
+  CHECK(format::from_ggml_type(23) == WeightFormat::iq4_xs);
   CHECK(format::from_ggml_type(30) == WeightFormat::bf16);
-  for (const uint32_t other : {2u, 4u, 5u, 10u, 13u, 16u, 24u, 41u, 200u, 0xffffffffu}) {
+  for (const uint32_t other : {4u, 5u, 9u, 15u, 16u, 24u, 34u, 39u, 41u, 200u, 0xffffffffu}) {
     CAPTURE(other);
     CHECK_FALSE(format::from_ggml_type(other).has_value());
   }

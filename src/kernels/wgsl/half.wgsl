@@ -1,10 +1,13 @@
-// One f16 of a packed word as f32, exact for subnormal numbers too: the scales of K-quants often are, and
+// The two f16 of a packed word as f32, exact for subnormal numbers too: the scales of K-quants often are, and
 // unpack2x16float may flush them.
-fn half_at(word: u32, high: bool) -> f32 {
-  let bits = select(word & 0xffffu, word >> 16u, high);
-  let magnitude = bits & 0x7fffu;
-  let normal = bitcast<f32>((magnitude << 13u) + 0x38000000u);
-  let subnormal = f32(magnitude) * 0x1p-24f;
-  let value = select(normal, subnormal, magnitude < 0x0400u);
-  return select(value, -value, bits >= 0x8000u);
+fn halves(word: u32) -> vec2<f32> {
+  let bits = vec2(word & 0xffffu, word >> 16u);
+  let magnitude = bits & vec2(0x7fffu);
+  let normal = bitcast<vec2<f32>>((magnitude << vec2(13u)) + vec2(0x38000000u));
+  let subnormal = vec2<f32>(magnitude) * 0x1p-24f;
+  let value = select(normal, subnormal, magnitude < vec2(0x0400u));
+  return select(value, -value, bits >= vec2(0x8000u));
 }
+
+// The f16 of one block where a row has those of all blocks one after another from word `plane` on.
+fn half_of_block(plane: u32, block: u32) -> f32 { return halves(weights[plane + block / 2u] >> (16u * (block & 1u))).x; }

@@ -7,7 +7,8 @@ struct Octet {
   high: vec4<f32>,
 }
 
-// Four bytes of a word as numbers, signed.
+// Four bytes of a word as numbers.
 fn signed_bytes(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }
+fn unsigned_bytes(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xU8(word)); }
 
 fn octet_at(weight: Octet, i: u32) -> f32 { return select(weight.high[i & 3u], weight.low[i & 3u], i < 4u); }

@@ -1,8 +1,8 @@
-// Chooses the next token of every output row that asks for it, writes it into the slot's control block and freezes the slot
-// at a stop token or the limit. One workgroup: one row of logits. Oracle: sample_ref.cpp; the order is RWKV's: top-p and
-// top-k cut the untempered softmax, then p^(1/T).
-// The cut is a threshold on the logit, found by bisection over its bits in an order that integers have too: 32 passes
-// for top-p and 32 for top-k over n_vocab logits.
+// Chooses the next token of every output row that asks for it, writes it into the slot's control block, counts it where
+// penalties want that, and freezes the slot at a stop token or the limit. One workgroup: one row of logits.
+// Oracle: sample_ref.cpp; what each filter does: docs/sampling.md.
+// The candidates are always the tokens within an interval of logits, so that a filter is a new bound. Top-p, top-k and
+// typical-p find theirs by bisection over the bits of a rank: 16 passes each over n_vocab logits.
 //@import step
 //@import control_layout
 //@const WORKGROUP_SIZE 256
@@ -17,16 +17,39 @@ const FROZEN_STOP = 1u;
 const FROZEN_LIMIT = 2u;
 const FROZEN_NUMERICAL = 3u;
 
+const TOP_P = 0u;
+const TOP_K = 1u;
+const MIN_P = 2u;
+const TYPICAL_P = 3u;
+const XTC = 4u;
+const MIROSTAT = 5u;  // alone, instead of the others
+const N_FILTERS = 6u;
+// By SamplerOrder: rwkv, llama.
+const ORDERS: array<array<u32, N_FILTERS>, 2> = array<array<u32, N_FILTERS>, 2>(
+  array<u32, N_FILTERS>(TOP_P, TOP_K, MIN_P, TYPICAL_P, XTC, MIROSTAT),
+  array<u32, N_FILTERS>(TOP_K, TYPICAL_P, TOP_P, MIN_P, XTC, MIROSTAT));
+const LN_2: f32 = 0.69314718;
+
 @group(0) @binding(1) var<storage, read_write> control: array<u32>;  // [slot, CONTROL_WORDS]
 @group(0) @binding(2) var<storage, read> logits: array<f32>;         // [output row, n_vocab]
-@group(0) @binding(3) var<storage, read_write> sampled: array<u32>;   // [output row, 2]: id or NONE, frozen
+@group(0) @binding(3) var<storage, read_write> counts: array<f32>;    // [slot, n_vocab]
+@group(0) @binding(4) var<storage, read_write> sampled: array<u32>;   // [output row, 2]: id or NONE, frozen
 var<immediate> immediates: Immediates;
 
 var<workgroup> best_keys: array<u32, WORKGROUP_SIZE>;
 var<workgroup> best_ids: array<u32, WORKGROUP_SIZE>;
 var<workgroup> masses: array<f32, WORKGROUP_SIZE>;
 var<workgroup> chosen_id: u32;
+var<workgroup> filters: u32;
+var<workgroup> lowest: atomic<u32>;
+var<workgroup> highest: atomic<u32>;
 var<workgroup> slot_control: array<u32, CONTROL_WORDS>;
+
+// The candidates: the tokens of this row whose keys are low to high, both the keys of candidates. The same in every
+// invocation.
+var<private> row: u32;
+var<private> low: u32;
+var<private> high: u32;
 
 // Unsigned integers in the order of the floats; -0 as 0, and NaN of either sign above all, so that it is found.
 fn order_key(value: f32) -> u32 {
@@ -39,6 +62,14 @@ fn order_key(value: f32) -> u32 {
     return 0x80000000u;
   }
   return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+fn value_of_key(key: u32) -> f32 {
+  return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
+}
+
+fn parameter(word: u32) -> f32 {
+  return bitcast<f32>(slot_control[word]);
 }
 
 // Threefry-2x32 with 20 rounds: a counter-based generator, so that no draw depends on another.
@@ -59,7 +90,7 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
 }
 
 // The largest logit and the lowest id that has it, over the row; known to all.
-fn argmax(row: u32, lane: u32) -> u32 {
+fn argmax(lane: u32) -> u32 {
   var key = 0u;
   var id = NONE;
   for (var i = lane; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
@@ -87,38 +118,156 @@ fn argmax(row: u32, lane: u32) -> u32 {
   return result;
 }
 
-// x: sum of exp(logit - largest), y: number of tokens, over those whose key is at least `threshold`.
-fn mass_above(row: u32, threshold: u32, largest: f32, lane: Lane) -> vec2<f32> {
-  var mass = vec2<f32>();
-  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
-    let value = logits[row + i];
-    if (order_key(value) >= threshold) {
-      mass += vec2(exp(value - largest), 1.0);
-    }
-  }
-  return workgroup_sum(vec4(mass, 0.0, 0.0), lane).xy;
+// What a filter orders the candidates by: their logits, or how near these are to a centre.
+struct Ranking {
+  largest: f32,  // the logit that all are relative to
+  centre: f32,   // relative to it
+  by_distance: bool,
 }
 
-// The highest threshold above which at least `wanted` lies: of the mass, or of the number of tokens.
-fn cut_at(row: u32, wanted: f32, of_count: bool, largest: f32, lane: Lane) -> u32 {
-  var threshold = 0u;
-  for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-    let above = mass_above(row, threshold | bit, largest, lane);
-    if (select(above.x, above.y, of_count) >= wanted) {
-      threshold |= bit;
+fn rank(value: f32, ranking: Ranking) -> u32 {
+  return select(order_key(value), ~bitcast<u32>(abs(value - ranking.largest - ranking.centre)), ranking.by_distance);
+}
+
+fn is_candidate(value: f32) -> bool {
+  let key = order_key(value);
+  return key >= low && key <= high;
+}
+
+// Over the candidates, by weight = exp((logit - largest) * sharpness).
+struct Tally {
+  mass: f32,    // sum of weights
+  moment: f32,  // sum of weight * (logit - largest)
+}
+
+fn tally(largest: f32, sharpness: f32, lane: Lane) -> Tally {
+  var sum = vec2<f32>();
+  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
+    let value = logits[row + i];
+    if (is_candidate(value)) {
+      let weight = exp((value - largest) * sharpness);
+      // A weight of 0 may be that of a logit at minus infinity, and their product no number.
+      sum += vec2(weight, select(0.0, weight * (value - largest), weight > 0.0));
     }
+  }
+  let total = workgroup_sum(vec4(sum, 0.0, 0.0), lane);
+  return Tally(total.x, total.y);
+}
+
+// The masses, or numbers, of the candidates whose rank is at least each of the thresholds.
+fn above(thresholds: vec3<u32>, of_number: bool, ranking: Ranking, lane: Lane) -> vec3<f32> {
+  var sums = vec3<f32>();
+  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
+    let value = logits[row + i];
+    let value_rank = rank(value, ranking);
+    if (value_rank >= thresholds.x && is_candidate(value)) {
+      let weight = select(exp(value - ranking.largest), 1.0, of_number);
+      sums += select(vec3<f32>(), vec3(weight), vec3(value_rank) >= thresholds);
+    }
+  }
+  return workgroup_sum(vec4(sums, 0.0), lane).xyz;
+}
+
+// The highest rank from which on at least `wanted` lies: of the mass, or of the number of candidates. Two bits a pass.
+fn cut_at(wanted: f32, of_number: bool, ranking: Ranking, lane: Lane) -> u32 {
+  var threshold = 0u;
+  for (var pass_index = 0u; pass_index < 16u; pass_index++) {
+    let shift = 30u - 2u * pass_index;
+    let reached = above(vec3(threshold) | (vec3(1u, 2u, 3u) << vec3(shift)), of_number, ranking, lane) >= vec3(wanted);
+    threshold |= dot(vec3<u32>(reached), vec3(1u)) << shift;
   }
   return threshold;
 }
 
+// The lowest and the highest key of the candidates whose rank is at least `threshold`; x > y where there are none.
+fn keys_above(threshold: u32, ranking: Ranking, lane: Lane) -> vec2<u32> {
+  if (lane.index == 0u) {
+    atomicStore(&lowest, 0xffffffffu);
+    atomicStore(&highest, 0u);
+  }
+  workgroupBarrier();
+  var keys = vec2(0xffffffffu, 0u);
+  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
+    let value = logits[row + i];
+    if (is_candidate(value) && rank(value, ranking) >= threshold) {
+      keys = vec2(min(keys.x, order_key(value)), max(keys.y, order_key(value)));
+    }
+  }
+  atomicMin(&lowest, keys.x);
+  atomicMax(&highest, keys.y);
+  workgroupBarrier();
+  keys = vec2(atomicLoad(&lowest), atomicLoad(&highest));
+  workgroupBarrier();
+  return keys;
+}
+
+// The numbers in [0, 1) that decide the token and whether XTC acts.
+fn random_numbers() -> vec2<f32> {
+  let position = slot_control[CONTROL_POSITION] + slot_control[CONTROL_N_GENERATED];
+  let bits = threefry(vec2(slot_control[CONTROL_SEED], slot_control[CONTROL_SEED + 1u]),
+                      vec2(slot_control[CONTROL_SEQUENCE], position));
+  return vec2<f32>(bits >> vec2(8u)) * 0x1p-24f;
+}
+
+// A bit for each filter that has something to do.
+fn filters_on() -> u32 {
+  if (parameter(CONTROL_MIROSTAT_TAU) > 0.0) {
+    return 1u << MIROSTAT;
+  }
+  let top_k = slot_control[CONTROL_TOP_K];
+  return select(0u, 1u << TOP_P, parameter(CONTROL_TOP_P) < 1.0) |
+         select(0u, 1u << TOP_K, top_k > 0u && top_k < immediates.n_vocab) |
+         select(0u, 1u << MIN_P, parameter(CONTROL_MIN_P) > 0.0) |
+         select(0u, 1u << TYPICAL_P, parameter(CONTROL_TYPICAL_P) < 1.0) |
+         select(0u, 1u << XTC, random_numbers().y < parameter(CONTROL_XTC_PROBABILITY));
+}
+
+// Bits of surprise that mirostat allows the next token.
+fn mirostat_mu() -> f32 {
+  let mu = parameter(CONTROL_MIROSTAT_MU);
+  return select(mu, 2.0 * parameter(CONTROL_MIROSTAT_TAU), mu == 0.0);
+}
+
+fn apply_filter(filter_kind: u32, temperature: f32, lane: Lane) {
+  var ranking = Ranking(value_of_key(high), 0.0, false);
+  let all = tally(ranking.largest, select(1.0, 1.0 / temperature, filter_kind == MIROSTAT), lane);
+  // -ln p is ln(mass) - (logit - largest), its mean over p the entropy: their distance needs no logarithm.
+  ranking.centre = all.moment / all.mass;
+  ranking.by_distance = filter_kind == TYPICAL_P;
+  var threshold = 0u;
+  switch (filter_kind) {
+    case TOP_P, TOP_K, TYPICAL_P: {
+      let share = select(parameter(CONTROL_TOP_P), parameter(CONTROL_TYPICAL_P), filter_kind == TYPICAL_P);
+      let wanted = select(share * all.mass, f32(slot_control[CONTROL_TOP_K]), filter_kind == TOP_K);
+      threshold = cut_at(wanted, filter_kind == TOP_K, ranking, lane);
+    }
+    case MIN_P: { threshold = order_key(ranking.largest + log(parameter(CONTROL_MIN_P))); }
+    case XTC: { threshold = order_key(ranking.largest + log(parameter(CONTROL_XTC_THRESHOLD) * all.mass)); }
+    default: { threshold = order_key(ranking.largest + temperature * (log(all.mass) - mirostat_mu() * LN_2)); }
+  }
+  if (filter_kind == TYPICAL_P || filter_kind == XTC) {
+    let keys = keys_above(threshold, ranking, lane);
+    low = select(low, keys.x, filter_kind == TYPICAL_P);
+    high = min(high, select(keys.x, keys.y, filter_kind == TYPICAL_P));
+  } else {
+    low = max(low, min(threshold, high));
+  }
+}
+
+struct Drawn {
+  id: u32,
+  total: f32,  // sum of the weights
+}
+
 // Draws by the inverse of the cumulative weights in the order of ids: invocation i has the i-th run of ids.
-fn draw(row: u32, threshold: u32, largest: f32, temperature: f32, uniform_number: f32, best: u32, lane: u32) -> u32 {
+fn draw(temperature: f32, best: u32, lane: u32) -> Drawn {
+  let largest = value_of_key(high);
   let run = (immediates.n_vocab + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
   let end = min((lane + 1u) * run, immediates.n_vocab);
   var mass = 0.0;
   for (var i = lane * run; i < end; i++) {
     let value = logits[row + i];
-    if (order_key(value) >= threshold) {
+    if (is_candidate(value)) {
       mass += exp((value - largest) / temperature);
     }
   }
@@ -133,13 +282,13 @@ fn draw(row: u32, threshold: u32, largest: f32, temperature: f32, uniform_number
     before = select(before, total, i == lane);
     total += masses[i];
   }
-  let wanted = uniform_number * total;
+  let wanted = random_numbers().x * total;
   // Rounding may leave the last invocation with mass short of `wanted` by an ulp: it then keeps its last token.
   if (mass > 0.0 && wanted >= before && (wanted < before + mass || before + mass >= total)) {
     var sum = before;
     for (var i = lane * run; i < end; i++) {
       let value = logits[row + i];
-      if (order_key(value) >= threshold) {
+      if (is_candidate(value)) {
         sum += exp((value - largest) / temperature);
         chosen_id = i;
         if (sum > wanted) {
@@ -148,7 +297,14 @@ fn draw(row: u32, threshold: u32, largest: f32, temperature: f32, uniform_number
       }
     }
   }
-  return workgroupUniformLoad(&chosen_id);
+  return Drawn(workgroupUniformLoad(&chosen_id), total);
+}
+
+// Mirostat's memory after a token: what surprised more than tau bits makes it stricter.
+fn steered_mu(drawn: Drawn, temperature: f32) -> f32 {
+  let logit = logits[row + drawn.id] - value_of_key(high);
+  let surprise = (log(drawn.total) - logit / temperature) / LN_2;
+  return mirostat_mu() - parameter(CONTROL_MIROSTAT_ETA) * (surprise - parameter(CONTROL_MIROSTAT_TAU));
 }
 
 // What becomes of the slot once `id` is its next token.
@@ -162,6 +318,16 @@ fn freeze_reason(id: u32) -> u32 {
     return FROZEN_LIMIT;
   }
   return 0u;
+}
+
+fn is_counted(id: u32) -> bool {
+  for (var i = 0u; i < min(slot_control[CONTROL_N_UNCOUNTED], UNCOUNTED_MAX); i++) {
+    if (slot_control[CONTROL_UNCOUNTED + i] == id) {
+      return false;
+    }
+  }
+  return counts_tokens(parameter(CONTROL_PRESENCE_PENALTY), parameter(CONTROL_FREQUENCY_PENALTY),
+                       parameter(CONTROL_REPETITION_PENALTY));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -185,35 +351,43 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     }
     return;
   }
-  let row = workgroup.x * immediates.n_vocab;
-  let best = argmax(row, lane.index);
-  let largest = logits[row + best];
+  row = workgroup.x * immediates.n_vocab;
+  let best = argmax(lane.index);
+  let largest = logits[workgroup.x * immediates.n_vocab + best];
   let temperature = bitcast<f32>(workgroupUniformLoad(&slot_control[CONTROL_TEMPERATURE]));
-  let top_k = workgroupUniformLoad(&slot_control[CONTROL_TOP_K]);
-  let top_p = bitcast<f32>(workgroupUniformLoad(&slot_control[CONTROL_TOP_P]));
   // The largest finite f32; written without arithmetic, which may assume that there is no NaN.
   let numerical = (bitcast<u32>(largest) & 0x7f800000u) == 0x7f800000u;
   var id = best;
+  var mu = parameter(CONTROL_MIROSTAT_MU);
   if (!numerical && temperature > 0.0) {
-    var threshold = 0u;
-    if (top_p < 1.0) {
-      let total = mass_above(row, 0u, largest, lane).x;
-      threshold = cut_at(row, top_p * total, false, largest, lane);
+    low = 0u;
+    high = order_key(largest);
+    if (lane.index == 0u) {
+      filters = filters_on();
     }
-    if (top_k > 0u && top_k < immediates.n_vocab) {
-      threshold = max(threshold, cut_at(row, f32(top_k), true, largest, lane));
+    let on = workgroupUniformLoad(&filters);
+    let order = min(workgroupUniformLoad(&slot_control[CONTROL_ORDER]), 1u);
+    for (var i = 0u; i < N_FILTERS; i++) {
+      if ((on & (1u << ORDERS[order][i])) != 0u) {
+        apply_filter(ORDERS[order][i], temperature, lane);
+      }
     }
-    threshold = min(threshold, order_key(largest));
-    let bits = threefry(vec2(slot_control[CONTROL_SEED], slot_control[CONTROL_SEED + 1u]),
-                        vec2(slot_control[CONTROL_SEQUENCE], slot_control[CONTROL_POSITION] + slot_control[CONTROL_N_GENERATED]));
-    id = draw(row, threshold, largest, temperature, f32(bits.x >> 8u) * 0x1p-24f, best, lane.index);
+    let drawn = draw(temperature, best, lane.index);
+    id = drawn.id;
+    if (on == 1u << MIROSTAT) {
+      mu = steered_mu(drawn, temperature);
+    }
   }
   if (lane.index == 0u) {
     let reason = select(freeze_reason(id), FROZEN_NUMERICAL, numerical);
     control[base + CONTROL_NEXT_TOKEN] = id;
     control[base + CONTROL_FROZEN] = reason;
     control[base + CONTROL_N_GENERATED] = slot_control[CONTROL_N_GENERATED] + 1u;
+    control[base + CONTROL_MIROSTAT_MU] = bitcast<u32>(mu);
     sampled[2u * workgroup.x] = select(id, NONE, numerical);
     sampled[2u * workgroup.x + 1u] = reason;
+    if ((reason == 0u || reason == FROZEN_LIMIT) && is_counted(id)) {
+      counts[output_row.slot * immediates.n_vocab + id] += 1.0;
+    }
   }
 }

@@ -10,6 +10,9 @@
 //@import step
 //@import control
 //@const HEAD_SIZE 64
+// 0: the loops over key channels end where the compiler cannot see it, so that it leaves them loops: software Vulkan
+// compiles that in 4 s instead of 20 and runs it faster, a GPU would take the state out of its registers.
+//@const UNROLLED 1
 
 struct Immediates {
   n_embd: u32,
@@ -30,8 +33,9 @@ const EXP_MINUS_HALF = 0.6065306597126334;
 const KEY_NORM_EPSILON = 1e-12;
 const QUADS = HEAD_SIZE / 4u;
 
-var<workgroup> head_r_w_k_kk: array<vec4<f32>, HEAD_SIZE>;   // per key channel j; kk not yet normalised
-var<workgroup> head_remove_bonus: array<vec2<f32>, HEAD_SIZE>;  // kk * a, r * k * r_k
+// Per key channel j.
+var<workgroup> head_r_w_k_remove: array<vec4<f32>, HEAD_SIZE>;  // remove: kk * a; kk not yet normalised
+var<workgroup> head_kk_bonus: array<vec2<f32>, HEAD_SIZE>;      // bonus: r * k * r_k
 var<workgroup> head_y: array<f32, HEAD_SIZE>;
 
 fn sigmoid(value: f32) -> f32 { return 1.0 / (1.0 + exp(-value)); }
@@ -59,8 +63,8 @@ fn publish(row: u32, channel: u32, j: u32) {
   let a = sigmoid(vector_at(1u, channel) + f32(up[plane + row + channel]));
   let kk = k * vector_at(3u, channel);
   let replacement = k * (1.0 + (a - 1.0) * vector_at(4u, channel));
-  head_r_w_k_kk[j] = vec4(r, w, replacement, kk);
-  head_remove_bonus[j] = vec2(kk * a, r * replacement * vector_at(5u, channel));
+  head_r_w_k_remove[j] = vec4(r, w, replacement, kk * a);
+  head_kk_bonus[j] = vec2(kk, r * replacement * vector_at(5u, channel));
 }
 
 fn group_norm(y: f32, channel: u32) -> f32 {
@@ -86,8 +90,9 @@ fn main(@builtin(local_invocation_index) i: u32, @builtin(workgroup_id) workgrou
   let chunk = step_chunk(workgroup.y);
   let channel = workgroup.x * HEAD_SIZE + i;
   let state_at = (chunk.slot * (immediates.n_embd / HEAD_SIZE) + workgroup.x) * HEAD_SIZE * HEAD_SIZE + i * HEAD_SIZE;
+  let quads = select(min(QUADS, immediates.n_embd), QUADS, UNROLLED == 1u);
   var state: array<vec4<f32>, QUADS>;
-  for (var q = 0u; q < QUADS; q++) {
+  for (var q = 0u; q < quads; q++) {
     let at = state_at + 4u * q;
     state[q] = vec4(wkv_state[at], wkv_state[at + 1u], wkv_state[at + 2u], wkv_state[at + 3u]);
   }
@@ -99,25 +104,21 @@ fn main(@builtin(local_invocation_index) i: u32, @builtin(workgroup_id) workgrou
     var squares = 0.0;
     var state_kk = 0.0;
     var bonus = 0.0;
-    for (var q = 0u; q < QUADS; q++) {
-      let kk = vec4(head_r_w_k_kk[4u * q].w, head_r_w_k_kk[4u * q + 1u].w, head_r_w_k_kk[4u * q + 2u].w, head_r_w_k_kk[4u * q + 3u].w);
-      squares += dot(kk, kk);
-      state_kk += dot(state[q], kk);
-      bonus += (head_remove_bonus[4u * q].y + head_remove_bonus[4u * q + 1u].y) +
-               (head_remove_bonus[4u * q + 2u].y + head_remove_bonus[4u * q + 3u].y);
+    for (var q = 0u; q < quads; q++) {
+      let by_role = transpose(mat4x2(head_kk_bonus[4u * q], head_kk_bonus[4u * q + 1u], head_kk_bonus[4u * q + 2u],
+                                     head_kk_bonus[4u * q + 3u]));
+      squares += dot(by_role[0], by_role[0]);
+      state_kk += dot(state[q], by_role[0]);
+      bonus += dot(by_role[1], vec4(1.0));
     }
     let inverse_norm = 1.0 / max(sqrt(squares), KEY_NORM_EPSILON);
     let removed = state_kk * inverse_norm * inverse_norm;
     var y = 0.0;
-    for (var q = 0u; q < QUADS; q++) {
-      let h0 = head_r_w_k_kk[4u * q];
-      let h1 = head_r_w_k_kk[4u * q + 1u];
-      let h2 = head_r_w_k_kk[4u * q + 2u];
-      let h3 = head_r_w_k_kk[4u * q + 3u];
-      let remove = vec4(head_remove_bonus[4u * q].x, head_remove_bonus[4u * q + 1u].x, head_remove_bonus[4u * q + 2u].x,
-                        head_remove_bonus[4u * q + 3u].x);
-      state[q] = state[q] * vec4(h0.y, h1.y, h2.y, h3.y) - removed * remove + v * vec4(h0.z, h1.z, h2.z, h3.z);
-      y += dot(state[q], vec4(h0.x, h1.x, h2.x, h3.x));
+    for (var q = 0u; q < quads; q++) {
+      let by_role = transpose(mat4x4(head_r_w_k_remove[4u * q], head_r_w_k_remove[4u * q + 1u], head_r_w_k_remove[4u * q + 2u],
+                                     head_r_w_k_remove[4u * q + 3u]));
+      state[q] = state[q] * by_role[1] - removed * by_role[3] + v * by_role[2];
+      y += dot(state[q], by_role[0]);
     }
     head_y[i] = y;
     workgroupBarrier();
@@ -127,7 +128,7 @@ fn main(@builtin(local_invocation_index) i: u32, @builtin(workgroup_id) workgrou
   if (control_frozen(chunk.slot)) {
     return;
   }
-  for (var q = 0u; q < QUADS; q++) {
+  for (var q = 0u; q < quads; q++) {
     let at = state_at + 4u * q;
     wkv_state[at] = state[q].x;
     wkv_state[at + 1u] = state[q].y;

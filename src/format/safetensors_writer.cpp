@@ -1,0 +1,33 @@
+// src/format/safetensors_writer.cpp
+#include "format/safetensors_writer.hpp"
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/atomic_file.hpp"
+#include "base/bytes.hpp"
+
+namespace ravenwing::format {
+
+void write_safetensors(const std::filesystem::path& path, std::span<const FloatTensor> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = {{"__metadata__", metadata}};
+  uint64_t offset = 0;
+  for (const FloatTensor& tensor : tensors) {
+    const uint64_t n = std::accumulate(tensor.shape.begin(), tensor.shape.end(), uint64_t(1), std::multiplies());
+    RAVENWING_CHECK(n == tensor.values.size());
+    header[tensor.name] = {
+        {"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.values.size_bytes()}}};
+    offset += tensor.values.size_bytes();
+  }
+  std::string text = header.dump();
+  text.resize(round_up(text.size(), 8), ' ');
+  const uint64_t n_header = text.size();
+  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(&n_header, 1)),
+                                                   std::as_bytes(std::span(text))};
+  for (const FloatTensor& tensor : tensors) parts.push_back(std::as_bytes(tensor.values));
+  write_file_atomically(path, parts);
+}
+
+}  // namespace ravenwing::format

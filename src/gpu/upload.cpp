@@ -1,0 +1,152 @@
+// src/gpu/upload.cpp
+#include "gpu/upload.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/bytes.hpp"
+
+namespace ravenwing::gpu {
+namespace {
+
+constexpr uint32_t kSlots = 6;
+constexpr uint32_t kThreadsMax = 4;  // more do not help: the bus is full
+constexpr uint64_t kSlotBytesMax = 32 << 20, kSlotBytesMin = 1 << 20;
+
+}  // namespace
+
+Workers::Workers(uint32_t n_threads) {
+  for (uint32_t i = 0; i < n_threads; ++i) threads_.emplace_back([this] { run(); });
+}
+
+Workers::~Workers() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    jobs_.clear();
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Workers::add(std::function<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void Workers::run() {
+  while (true) {
+    std::function<void()> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      if (stopping_) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+}
+
+UploadRing::UploadRing(Device& device, uint64_t total)
+    : device_(device),
+      slot_bytes_(round_up(std::clamp(total / kSlots, kSlotBytesMin, kSlotBytesMax), 4)),
+      slots_(kSlots),
+      workers_(std::clamp(std::thread::hardware_concurrency(), 1u, kThreadsMax)) {}
+
+UploadRing::~UploadRing() = default;
+
+void UploadRing::copy(const Buffer& target, uint64_t offset, uint64_t bytes, std::function<void(std::byte* to)> fill) {
+  RAVENWING_CHECK(offset % 4 == 0 && bytes % 4 == 0 && bytes <= kPieceBytesMax && offset + bytes <= target.size());
+  if (bytes == 0) return;
+  Slot* slot = &slots_[current_];
+  const bool goes_on = slot->target.Get() == target.handle().Get() && offset >= slot->begin + slot->size &&
+                       offset + bytes - slot->begin <= slot->staging.size();
+  if (!goes_on) {
+    if (slot->target != nullptr) open_next();
+    slot = &slots_[current_];
+    if (!slot->staging || slot->staging.size() < bytes) {
+      wgpu::BufferUsage usage = wgpu::BufferUsage::MapWrite | wgpu::BufferUsage::CopySrc;
+      slot->staging = device_.create_buffer(std::max(slot_bytes_, bytes), usage, Account::staging, "upload");
+      slot->mapping = slot->staging.handle().MapAsync(wgpu::MapMode::Write, 0, slot->staging.size(),
+                                                      wgpu::CallbackMode::WaitAnyOnly,
+                                                      [](wgpu::MapAsyncStatus, wgpu::StringView) {});
+    }
+    device_.wait(slot->mapping);
+    device_.check();
+    slot->mapped = static_cast<std::byte*>(slot->staging.handle().GetMappedRange());
+    if (slot->mapped == nullptr) fail(ErrorCode::out_of_memory, "[device] no staging memory could be mapped");
+    slot->target = target.handle();
+    slot->begin = offset;
+    slot->size = 0;
+  }
+  // The padding between two pieces is copied with them.
+  std::byte* const gap = slot->mapped + slot->size;
+  std::byte* const to = slot->mapped + (offset - slot->begin);
+  std::memset(gap, 0, size_t(to - gap));
+  slot->size = offset + bytes - slot->begin;
+  {
+    const std::lock_guard lock(mutex_);
+    ++slot->n_jobs;
+  }
+  workers_.add([this, slot, to, fill = std::move(fill)] {
+    std::exception_ptr failure;
+    try {
+      fill(to);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    const std::lock_guard lock(mutex_);
+    if (failure && !failure_) failure_ = failure;
+    --slot->n_jobs;
+    job_done_.notify_all();
+  });
+}
+
+void UploadRing::finish() {
+  for (size_t i = 0; i < slots_.size(); ++i) open_next();
+  device_.wait_idle();
+}
+
+void UploadRing::wait_for_jobs(Slot& slot) {
+  std::unique_lock lock(mutex_);
+  job_done_.wait(lock, [&] { return slot.n_jobs == 0 || failure_; });
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void UploadRing::flush(Slot& slot) {
+  if (slot.target == nullptr) return;
+  wait_for_jobs(slot);
+  slot.staging.handle().Unmap();
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  encoder.CopyBufferToBuffer(slot.staging.handle(), 0, slot.target, slot.begin, slot.size);
+  device_.submit(encoder.Finish());
+  slot.mapping =
+      slot.staging.handle().MapAsync(wgpu::MapMode::Write, 0, slot.staging.size(), wgpu::CallbackMode::WaitAnyOnly,
+                                     [](wgpu::MapAsyncStatus, wgpu::StringView) {});
+  done_ += slot.size;
+  slot.target = nullptr;
+}
+
+bool UploadRing::is_filled(Slot& slot) {
+  const std::lock_guard lock(mutex_);
+  return slot.n_jobs == 0 && !failure_;
+}
+
+/// Goes on to the next slot, whose bytes must be handed over now, and hands over what else is ready, oldest first.
+void UploadRing::open_next() {
+  current_ = (current_ + 1) % slots_.size();
+  flush(slots_[current_]);
+  for (size_t i = 1; i < slots_.size(); ++i) {
+    Slot& slot = slots_[(current_ + i) % slots_.size()];
+    if (slot.target == nullptr) continue;
+    if (!is_filled(slot)) break;
+    flush(slot);
+  }
+}
+
+}  // namespace ravenwing::gpu

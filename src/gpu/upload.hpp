@@ -1,0 +1,85 @@
+// Getting many bytes to the GPU: a ring of mapped staging buffers that threads fill while earlier ones are copied.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "gpu/device.hpp"
+
+namespace ravenwing::gpu {
+
+/// Threads that run jobs in the order in which they came.
+class Workers {
+ public:
+  explicit Workers(uint32_t n_threads);
+  ~Workers();
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+
+  void add(std::function<void()> job);
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> jobs_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+/// Copies to buffers, in the order of the calls. WebGPU is used by the calling thread alone.
+class UploadRing {
+ public:
+  /// The most that one call of copy() takes.
+  static constexpr uint64_t kPieceBytesMax = 16 << 20;
+
+  /// `total`: bytes expected in all; a small upload gets a small ring.
+  UploadRing(Device& device, uint64_t total);
+  ~UploadRing();
+  UploadRing(const UploadRing&) = delete;
+  UploadRing& operator=(const UploadRing&) = delete;
+
+  /// Copies `bytes` bytes, at most kPieceBytesMax, to `target` at `offset`; both multiples of 4. `fill` writes them on
+  /// another thread, to zeroed or earlier written memory, and what it refers to must live until finish(). What it
+  /// throws is thrown by a later call.
+  void copy(const Buffer& target, uint64_t offset, uint64_t bytes, std::function<void(std::byte* to)> fill);
+  /// Waits until all is on the GPU.
+  void finish();
+  /// Bytes handed to the GPU so far.
+  uint64_t bytes_done() const { return done_; }
+
+ private:
+  /// A staging buffer: filled for one contiguous stretch of one target, then copied there.
+  struct Slot {
+    Buffer staging;
+    std::byte* mapped = nullptr;
+    wgpu::Future mapping{};
+    wgpu::Buffer target;
+    uint64_t begin = 0, size = 0;  // of the stretch in the target
+    uint32_t n_jobs = 0;           // not done yet; under mutex_
+  };
+
+  bool is_filled(Slot& slot);
+  void wait_for_jobs(Slot& slot);
+  void flush(Slot& slot);
+  void open_next();
+
+  Device& device_;
+  uint64_t slot_bytes_;
+  std::vector<Slot> slots_;
+  size_t current_ = 0;
+  uint64_t done_ = 0;
+  std::mutex mutex_;
+  std::condition_variable job_done_;
+  std::exception_ptr failure_;  // the first of a job; under mutex_
+  Workers workers_;             // last: ends before what its jobs write to
+};
+
+}  // namespace ravenwing::gpu

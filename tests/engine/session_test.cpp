@@ -1,0 +1,221 @@
+// tests/engine/session_test.cpp: sessions that are kept, copied, written and taken back.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "engine/support.hpp"
+
+using namespace ravenwing;
+using namespace ravenwing::test;
+
+namespace {
+
+struct Folder {
+  Folder() : path(std::filesystem::temp_directory_path() / ("ravenwing-session-" + std::to_string(getpid()))) {
+    std::filesystem::create_directories(path);
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::filesystem::path path;
+};
+
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+void check_same(const SessionState& a, const SessionState& b) {
+  CHECK(a.time_shift == b.time_shift);
+  CHECK(a.wkv == b.wkv);
+  CHECK(a.channel_shift == b.channel_shift);
+}
+
+/// The state after a prompt and ids that were returned, all but the last one fed.
+SessionState state_after(Engine& engine, std::span<const uint32_t> ids, std::span<const uint32_t> returned) {
+  Session session = engine.new_session();
+  session.feed(ids);
+  if (!returned.empty()) session.feed(returned.first(returned.size() - 1));
+  return session.state();
+}
+
+}  // namespace
+
+TEST_SUITE("session") {
+  TEST_CASE("a fork, a snapshot and a file go on as the session itself does") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const Folder folder;
+    const auto file = folder.path / "a.session";
+    GenerateOptions options = greedy(6);
+    options.sampler.temperature = 1;
+    options.sampler.seed = 3;
+    options.sampler.presence_penalty = 2;  // what it counts goes with the session
+    Session session = engine->new_session();
+    session.generate(prompt("Once upon a time"), options);  // leaves a token that is not fed yet
+    const SessionSnapshot snapshot = session.snapshot();
+    CHECK(snapshot.pending.has_value());
+    CHECK(std::count_if(snapshot.counts.begin(), snapshot.counts.end(), [](float count) { return count > 0; }) > 2);
+    session.save(file);
+    Session fork = session.fork();
+    const Completion expected = session.generate({}, options);
+    REQUIRE(expected.ids.size() == 6);
+
+    CHECK(fork.generate({}, options).ids == expected.ids);
+    check_same(fork.state(), session.state());
+    fork.restore(snapshot);
+    CHECK(fork.generate({}, options).ids == expected.ids);
+    fork.reset();
+    fork.load(file);
+    CHECK(fork.n_tokens() == snapshot.n_tokens);
+    CHECK(fork.generate({}, options).ids == expected.ids);
+    check_same(fork.state(), session.state());
+    // The fork leaves its origin alone.
+    const SessionState before = session.state();
+    fork.feed(prompt("And so it went."));
+    check_same(session.state(), before);
+  }
+
+  TEST_CASE("however a generation ends, the state is that of the prompt and the ids returned") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const auto ids = prompt("Once upon a time");
+    Session session = engine->new_session();
+    const Completion free = session.generate(ids, greedy(40));
+    REQUIRE(free.ids.size() == 40);
+    check_same(session.state(), state_after(*engine, ids, free.ids));
+    // A stop string at the beginning, in the first copies of the state, and past several of them.
+    for (const size_t n_ids : {size_t(0), size_t(3), size_t(17), size_t(35)}) {
+      CAPTURE(n_ids);
+      const std::string before = engine->tokenizer().decode(std::span(free.ids).first(n_ids));
+      GenerateOptions options = greedy(40);
+      options.stop = {free.text.substr(before.size() + 1, 12)};
+      REQUIRE(free.text.find(options.stop[0]) == before.size() + 1);
+      session.reset();
+      const Completion stopped = session.generate(ids, options);
+      CHECK(stopped.finish_reason == FinishReason::stop);
+      CHECK(stopped.text == free.text.substr(0, before.size() + 1));
+      CHECK(stopped.ids == std::vector<uint32_t>(free.ids.begin(), free.ids.begin() + ptrdiff_t(n_ids)));
+      check_same(session.state(), state_after(*engine, ids, stopped.ids));
+      CHECK(session.n_tokens() == ids.size() + (n_ids == 0 ? 0 : n_ids - 1));
+    }
+    GenerateOptions options = greedy(40);
+    options.stop_tokens = {free.ids[9]};
+    session.reset();
+    const Completion at_token = session.generate(ids, options);
+    // The token before the stop token was fed to get it.
+    Session fed = engine->new_session();
+    fed.feed(ids);
+    fed.feed(at_token.ids);
+    session.feed({});
+    check_same(session.state(), fed.state());
+
+    size_t n_pieces = 0;
+    options = greedy(40);
+    options.on_text = [&](std::string_view) { return ++n_pieces < 5; };
+    session.reset();
+    const Completion cancelled = session.generate(ids, options);
+    check_same(session.state(), state_after(*engine, ids, cancelled.ids));
+  }
+
+  TEST_CASE("session files that are damaged or another model's are refused and change nothing") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const Folder folder;
+    const auto good = folder.path / "good", bad = folder.path / "bad";
+    Session session = engine->new_session();
+    session.feed(prompt("Once upon a time"));
+    session.save(good);
+    const std::string bytes = bytes_of(good);
+    const SessionState state = session.state();
+    const auto refused = [&](const std::string& damaged) {
+      write(bad, damaged);
+      CHECK(code_of([&] { session.load(bad); }) == ErrorCode::bad_file);
+    };
+    refused("");
+    for (const size_t n : {size_t(1), size_t(7), size_t(100), bytes.size() / 2, bytes.size() - 1})
+      refused(bytes.substr(0, n));
+    refused(bytes + "x");
+    const auto replaced = [&](std::string_view from, std::string_view to) {
+      std::string text = bytes;
+      const size_t at = text.find(from);
+      REQUIRE(at != text.npos);
+      REQUIRE(from.size() == to.size());
+      return text.replace(at, from.size(), to);
+    };
+    refused(replaced("ravenwing session", "ravenwing sausage"));
+    refused(replaced("\"version\":\"1\"", "\"version\":\"2\""));
+    refused(replaced("\"model_hash\":\"", "\"model_hish\":\""));
+    refused(replaced("\"time_shift\":", "\"time_shaft\":"));
+    refused(replaced("\"pending_token\":\"none\"", "\"pending_token\":\"9999\""));
+    refused(replaced("\"tokens_seen\":\"4\"", "\"tokens_seen\":\"5\""));
+    refused(replaced("\"tokens_seen\":\"4\"", "\"tokens_seen\":\"x\""));
+    std::string other_model = bytes, flipped = bytes;
+    char& digit = other_model[bytes.find("\"model_hash\":\"") + 14];
+    digit = digit == '0' ? '1' : '0';
+    refused(other_model);
+    flipped[bytes.size() - 5] = char(flipped[bytes.size() - 5] ^ 0x10);
+    refused(flipped);
+    write(bad, bytes_of(demo_model_path()).substr(0, 1 << 20));
+    CHECK(code_of([&] { session.load(bad); }) == ErrorCode::bad_file);
+    CHECK(code_of([&] { session.load(folder.path); }) == ErrorCode::bad_file);
+    CHECK(code_of([&] { session.load(folder.path / "none"); }) == ErrorCode::bad_file);
+    SessionSnapshot small = session.snapshot();
+    small.state.wkv.pop_back();
+    CHECK(code_of([&] { session.restore(small); }) == ErrorCode::bad_request);
+    check_same(session.state(), state);
+    CHECK(session.n_tokens() == 4);
+  }
+
+  TEST_CASE("a disk that is full leaves the old file as it was, and nothing beside it") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const Folder folder;
+    const auto file = folder.path / "a.session";
+    Session session = engine->new_session();
+    session.feed(prompt("Once"));
+    session.save(file);
+    const std::string before = bytes_of(file);
+    session.feed(prompt(" upon a time"));
+    // What a full disk gives: the first part is written, then no more.
+    rlimit old_limit = {};
+    getrlimit(RLIMIT_FSIZE, &old_limit);
+    const rlimit limit = {.rlim_cur = 1 << 16, .rlim_max = old_limit.rlim_max};
+    auto* const old_handler = std::signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    CHECK(code_of([&] { session.save(file); }) == ErrorCode::bad_file);
+    setrlimit(RLIMIT_FSIZE, &old_limit);
+    std::signal(SIGXFSZ, old_handler);
+    CHECK(bytes_of(file) == before);
+    CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);
+    CHECK(code_of([&] { session.save(folder.path / "no folder" / "a"); }) == ErrorCode::bad_file);
+    session.save(file);
+    CHECK(bytes_of(file) != before);
+  }
+
+  TEST_CASE("a character that the limit cuts comes whole with the next call") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    // Two bytes of three of U+20AC, held by a snapshot as if the limit had come between its tokens.
+    Session session = engine->new_session();
+    session.feed(prompt("Once upon a"));
+    SessionSnapshot snapshot = session.snapshot();
+    snapshot.pending = prompt(" time").front();
+    snapshot.undecoded = "\xe2\x82";
+    session.restore(snapshot);
+    const Completion goes_on = session.generate({}, greedy(2));
+    CHECK(goes_on.text == "\xe2\x82" + engine->tokenizer().decode(goes_on.ids));
+    session.restore(snapshot);
+    CHECK(session.snapshot().undecoded == snapshot.undecoded);
+    // New text begins a character of its own.
+    const Completion anew = session.generate(prompt(" and"), greedy(2));
+    CHECK(anew.text == engine->tokenizer().decode(anew.ids));
+  }
+}

@@ -1,0 +1,31 @@
+// One engine for all tests of the public API, and small helpers.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include "ravenwing/engine.hpp"
+
+namespace ravenwing::test {
+
+EngineOptions demo_options();
+
+/// One engine in exact mode for all cases: they share its compiled shaders. Null where there is no adapter. Never
+/// destroyed: when statics are, NVIDIA's driver is gone already.
+Engine* exact_engine();
+
+std::vector<uint32_t> prompt(std::string_view text);
+GenerateOptions greedy(uint32_t n);
+
+template <typename Call>
+ErrorCode code_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    MESSAGE(std::string(error.what()));
+    return error.code();
+  }
+  FAIL("no error was thrown");
+  return ErrorCode::bad_file;
+}
+
+}  // namespace ravenwing::test
