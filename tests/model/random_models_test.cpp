@@ -198,20 +198,21 @@ void check_splits(Tier tier) {
 TEST_SUITE("random_models") {
   TEST_CASE("models of odd shapes agree with the CPU reference on T0") { check_random(Tier::t0, odd_shapes()); }
   TEST_CASE("models of odd shapes agree with the CPU reference on T1") { check_random(Tier::t1, odd_shapes()); }
-  TEST_CASE("mixtures of formats agree with the CPU reference on T0") { check_random(Tier::t0, mixtures()); }
   TEST_CASE("mixtures of formats agree with the CPU reference on T1") { check_random(Tier::t1, mixtures()); }
 }
 
+// Each case compiles shaders for minutes on software Vulkan; what lays weights out is the same for both tiers.
+TEST_SUITE("random_models_layout") {
+  TEST_CASE("both containers give the same bits on T1") { check_containers(Tier::t1); }
+  TEST_CASE("small buffers and bindings give the same bits on T0") { check_splits(Tier::t0); }
+}
+
 TEST_SUITE("random_models_slow") {
+  TEST_CASE("mixtures of formats agree with the CPU reference on T0") { check_random(Tier::t0, mixtures()); }
   TEST_CASE("heads of other sizes agree with the CPU reference on T0") { check_random(Tier::t0, other_heads()); }
   TEST_CASE("heads of other sizes agree with the CPU reference on T1") { check_random(Tier::t1, other_heads()); }
   TEST_CASE("every other format agrees with the CPU reference on T0") { check_random(Tier::t0, more_formats()); }
   TEST_CASE("every other format agrees with the CPU reference on T1") { check_random(Tier::t1, more_formats()); }
-}
-
-TEST_SUITE("random_models_layout") {
   TEST_CASE("both containers give the same bits on T0") { check_containers(Tier::t0); }
-  TEST_CASE("both containers give the same bits on T1") { check_containers(Tier::t1); }
-  TEST_CASE("small buffers and bindings give the same bits on T0") { check_splits(Tier::t0); }
   TEST_CASE("small buffers and bindings give the same bits on T1") { check_splits(Tier::t1); }
 }
