@@ -11,7 +11,7 @@ namespace {
 /// One line for each tier. False if one of them went wrong.
 bool run_self_tests(const std::string& device) {
   bool all_passed = true;
-  for (const char* tier : {"T0", "T1"}) {
+  for (const char* tier : {"T0", "T1", "T2"}) {
     check_interrupted();
     try {
       write_out(fmt::format("Self-test passed: {}\n", printable(self_test(device, tier))));

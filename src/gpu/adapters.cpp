@@ -102,6 +102,22 @@ bool has_subgroup_id(const wgpu::Instance& instance) {
                    wgpu::WGSLLanguageFeatureName::SubgroupId) != supported.features + supported.featureCount;
 }
 
+/// The largest product of f16 that sums in f32, or zeros.
+MatrixShape matrix_shape_of(const wgpu::Adapter& adapter) {
+  wgpu::AdapterPropertiesSubgroupMatrixConfigs configs;
+  wgpu::AdapterInfo info;
+  info.nextInChain = &configs;
+  adapter.GetInfo(&info);
+  MatrixShape largest;
+  for (const wgpu::SubgroupMatrixConfig& config : std::span(configs.configs, configs.configCount)) {
+    const bool fits = config.componentType == wgpu::SubgroupMatrixComponentType::F16 &&
+                      config.resultComponentType == wgpu::SubgroupMatrixComponentType::F32 && config.K % 8 == 0;
+    if (fits && config.M * config.N * config.K > largest.m * largest.n * largest.k)
+      largest = {config.M, config.N, config.K};
+  }
+  return largest;
+}
+
 FoundAdapter describe(const wgpu::Instance& instance, const wgpu::Adapter& adapter) {
   wgpu::AdapterInfo info;
   adapter.GetInfo(&info);
@@ -133,6 +149,12 @@ FoundAdapter describe(const wgpu::Instance& instance, const wgpu::Adapter& adapt
     return std::find(found.info.features.begin(), found.info.features.end(), wanted) != found.info.features.end();
   };
   if (has("shader-f16") && has("subgroups") && has("subgroup-id")) found.tier = Tier::t1;
+  if (found.tier == Tier::t1 && has("chromium-experimental-subgroup-matrix")) {
+    found.matrix_shape = matrix_shape_of(adapter);
+    // The kernel gives each subgroup its part of a tile, so it must know how many invocations that is.
+    const bool one_size = info.subgroupMinSize == info.subgroupMaxSize;
+    if (found.matrix_shape.m != 0 && one_size) found.tier = Tier::t2;
+  }
   found.info.tier = name(found.tier);
   return found;
 }

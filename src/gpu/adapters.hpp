@@ -10,6 +10,7 @@ struct FoundAdapter {
   wgpu::Adapter adapter;
   DeviceInfo info;
   Tier tier = Tier::t0;  // the best that it can do
+  MatrixShape matrix_shape;
 };
 
 /// Every adapter that WebGPU offers, each once, hardware before software.

@@ -8,7 +8,20 @@
 
 namespace ravenwing::gpu {
 
-std::string_view name(Tier tier) { return tier == Tier::t0 ? "T0" : "T1"; }
+namespace {
+
+constexpr std::string_view kTierNames[] = {"T0", "T1", "T2"};
+
+}  // namespace
+
+std::string_view name(Tier tier) { return kTierNames[size_t(tier)]; }
+
+std::optional<Tier> tier_named(std::string_view name) {
+  for (size_t i = 0; i < std::size(kTierNames); ++i) {
+    if (name.size() == 2 && (name[0] == 'T' || name[0] == 't') && name[1] == kTierNames[i][1]) return Tier(i);
+  }
+  return std::nullopt;
+}
 
 /// What callbacks stored: they only note, foreground calls throw (check).
 struct Device::Errors {
@@ -69,6 +82,10 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
   const wgpu::Limits required = required_limits(found.adapter, tier_);
   std::vector<wgpu::FeatureName> features;
   if (tier_ >= Tier::t1) features = {wgpu::FeatureName::ShaderF16, wgpu::FeatureName::Subgroups};
+  if (tier_ >= Tier::t2) {
+    features.push_back(wgpu::FeatureName::ChromiumExperimentalSubgroupMatrix);
+    matrix_shape_ = found.matrix_shape;
+  }
   wgpu::DeviceDescriptor descriptor;
   descriptor.requiredFeatures = features.data();
   descriptor.requiredFeatureCount = features.size();

@@ -23,9 +23,17 @@ namespace ravenwing::gpu {
 enum class Tier : uint8_t {
   t0,  // default WebGPU limits and nothing more: f32, reductions through workgroup memory
   t1,  // + shader-f16 and subgroups
+  t2,  // + subgroup matrices of f16 that sum in f32
 };
 
 std::string_view name(Tier tier);
+/// The tier of a name, in either case.
+std::optional<Tier> tier_named(std::string_view name);
+
+/// The product that subgroups multiply at once: M x K times K x N.
+struct MatrixShape {
+  uint32_t m = 0, n = 0, k = 0;
+};
 
 struct DeviceOptions {
   /// "" takes the first hardware adapter, else software Vulkan; "software"; an index of list_devices(); part of a name.
@@ -85,6 +93,8 @@ class Device {
   Tier tier() const { return tier_; }
   /// The best that the adapter can do.
   Tier best_tier() const { return best_tier_; }
+  /// Of subgroup matrices; zero below T2.
+  MatrixShape matrix_shape() const { return matrix_shape_; }
   const DeviceLimits& limits() const { return info_.limits; }
   const wgpu::Device& handle() const { return device_; }
   const wgpu::Queue& queue() const { return queue_; }
@@ -115,6 +125,7 @@ class Device {
   wgpu::Queue queue_;
   DeviceInfo info_;
   Tier tier_ = Tier::t0, best_tier_ = Tier::t0;
+  MatrixShape matrix_shape_;
   // Shared with the device's callbacks, which may come after ~Device.
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};

@@ -12,13 +12,15 @@ Grid folded_grid(uint64_t n, uint32_t z, uint32_t dimension_max) {
   return {uint32_t(divide_up(n, rows)), uint32_t(rows), z};
 }
 
+void encode(const wgpu::ComputePassEncoder& pass, const Dispatch& dispatch) {
+  pass.SetPipeline(dispatch.pipeline);
+  pass.SetBindGroup(0, dispatch.bindings);
+  pass.SetImmediates(0, dispatch.immediates.data(), dispatch.n_immediates * 4);
+  pass.DispatchWorkgroups(dispatch.grid.x, dispatch.grid.y, dispatch.grid.z);
+}
+
 void Plan::encode(const wgpu::ComputePassEncoder& pass) const {
-  for (const Dispatch& dispatch : dispatches_) {
-    pass.SetPipeline(dispatch.pipeline);
-    pass.SetBindGroup(0, dispatch.bindings);
-    pass.SetImmediates(0, dispatch.immediates.data(), dispatch.n_immediates * 4);
-    pass.DispatchWorkgroups(dispatch.grid.x, dispatch.grid.y, dispatch.grid.z);
-  }
+  for (const Dispatch& dispatch : dispatches_) gpu::encode(pass, dispatch);
 }
 
 void Recorder::add(Dispatch dispatch, ShaderVariant variant, const std::vector<Binding>& bindings) {

@@ -36,6 +36,8 @@ struct Dispatch {
   std::string label;  // layer and role: "L03.time_mix"; what profiles print
 };
 
+void encode(const wgpu::ComputePassEncoder& pass, const Dispatch& dispatch);
+
 /// A flat array of dispatches; running it allocates nothing of ours.
 class Plan {
  public:

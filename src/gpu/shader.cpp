@@ -44,13 +44,52 @@ class Linker {
     const auto file = library_.find(name);
     if (file == library_.end()) bug(fmt::format("no shader named {}", name));
     open_.insert(name);
-    std::string_view text = file->second;
-    while (!text.empty()) {
-      const size_t end = std::min(text.find('\n'), text.size());
-      add_line(text.substr(0, end));
-      text.remove_prefix(std::min(end + 1, text.size()));
-    }
+    add_lines(file->second);
     open_.erase(name);
+  }
+
+  void add_lines(std::string_view text) {
+    while (!text.empty()) {
+      std::string_view rest = cut_line(text);
+      const std::string_view line = rest;
+      if (word(rest) == "//@repeat") {
+        const std::string index(word(rest)), count(word(rest));
+        repeat(cut_block(text), index, count);
+      } else {
+        add_line(line);
+      }
+    }
+  }
+
+  void repeat(std::string_view block, const std::string& index, const std::string& count) {
+    const auto found = constants_.find(count);
+    if (found == constants_.end()) bug(fmt::format("{}: no constant {} to repeat by", variant_.shader, count));
+    for (uint32_t i = 0; i < found->second; ++i) {
+      std::string lines(block);
+      for (size_t at; (at = lines.find("$" + index)) != std::string::npos;)
+        lines.replace(at, 1 + index.size(), std::to_string(i));
+      add_lines(lines);
+    }
+  }
+
+  static std::string_view cut_line(std::string_view& text) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    return line;
+  }
+
+  /// Up to the line `//@end` of the block that is open, which may hold others.
+  std::string_view cut_block(std::string_view& text) {
+    const std::string_view block = text;
+    for (size_t depth = 1; !text.empty();) {
+      std::string_view line = cut_line(text);
+      const size_t size = size_t(line.data() - block.data());
+      const std::string_view first = word(line);
+      if (first == "//@repeat") ++depth;
+      if (first == "//@end" && --depth == 0) return block.substr(0, size);
+    }
+    bug(fmt::format("{}: a //@repeat without its //@end", variant_.shader));
   }
 
   void add_line(std::string_view line) {
@@ -60,11 +99,13 @@ class Linker {
       include(std::string(word(rest)));
     } else if (first == "//@const") {
       const std::string name(word(rest));
-      std::string value(word(rest));
+      const std::string_view text = word(rest);
+      uint32_t value = 0;
+      std::from_chars(text.data(), text.data() + text.size(), value);
       for (const auto& [constant, replacement] : variant_.constants) {
-        if (constant == name) value = std::to_string(replacement);
+        if (constant == name) value = replacement;
       }
-      if (!constants_.insert(name).second) bug(fmt::format("constant {} is defined twice", name));
+      if (!constants_.emplace(name, value).second) bug(fmt::format("constant {} is defined twice", name));
       body_ += fmt::format("const {}: u32 = {}u;\n", name, value);
     } else if (first == "enable" || first == "requires" || first == "diagnostic") {
       if (head_.find(line) == std::string::npos) head_ += fmt::format("{}\n", line);
@@ -80,7 +121,8 @@ class Linker {
   const ShaderLibrary& library_;
   const ShaderVariant& variant_;
   std::string head_, body_;
-  std::set<std::string> included_, open_, constants_, functions_;
+  std::set<std::string> included_, open_, functions_;
+  std::map<std::string, uint32_t> constants_;
 };
 
 wgpu::BufferBindingType binding_type(Access access) {

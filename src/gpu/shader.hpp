@@ -30,6 +30,8 @@ using ShaderLibrary = std::map<std::string, std::string, std::less<>>;
 /// The WGSL of a variant. Line forms beside plain WGSL:
 ///   //@import ROLE          the module that the variant gives for ROLE, else the file named ROLE; each once
 ///   //@const NAME value     const NAME: u32 = <the variant's value, else this one>
+///   //@repeat I NAME ... //@end
+///                           the lines between, once for each value below the constant NAME, which stands for $I
 /// `enable`, `requires` and `diagnostic` lines are hoisted. Throws std::logic_error for an unknown module or constant,
 /// an import cycle, or a function that two modules define.
 std::string link_wgsl(const ShaderLibrary& library, const ShaderVariant& variant);

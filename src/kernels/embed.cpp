@@ -14,7 +14,7 @@ void embed(const Context& context, const MatrixView& part, uint32_t row_begin, u
     float epsilon;
     uint32_t n_vocab, row_begin, row_end, row_words, weight_offset;
   };
-  gpu::ShaderVariant variant = context.reducing_variant("embed", 128);
+  gpu::ShaderVariant variant = context.row_variant("embed", uint32_t(divide_up(part.n_in, 8)));
   variant.modules.emplace_back("format", format_module(part.format));
   const DeviceLimits& limits = context.recorder.device().limits();
   const uint64_t limit =

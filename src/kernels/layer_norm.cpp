@@ -10,7 +10,7 @@ void layer_norm(const Context& context, const std::string& label, uint32_t n_emb
     float epsilon;
   };
   context.recorder.dispatch(
-      label, context.reducing_variant("layer_norm", 128),
+      label, context.row_variant("layer_norm", n_embd),
       {gpu::read(context.buffers.step), gpu::read(x), gpu::read(vectors), gpu::read_write(normed)},
       Immediates{n_embd, act_stride(n_embd), epsilon}, gpu::Grid{context.n_outputs});
 }

@@ -15,7 +15,7 @@ constexpr uint32_t kMatRows = 256;  // of a workgroup of matmul_mat.wgsl
 constexpr uint32_t kMatColumns = 16;
 constexpr uint32_t kVecWorkgroupMin = 32;  // where a workgroup sums a row
 constexpr uint32_t kVecWorkgroupMaxT0 = 64;
-constexpr uint32_t kVecWorkgroupMax = 128;
+constexpr uint32_t kVecWorkgroupMax = 256;
 constexpr uint32_t kVecSubgroups = 4;  // of a workgroup whose teams are subgroups
 /// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
 constexpr uint32_t kExactColumns = 4;
@@ -87,11 +87,15 @@ std::vector<Window> windows(const std::vector<Piece>& pieces, uint64_t limit, ui
   return result;
 }
 
+/// The kernels of a product: few columns, many, many on subgroup matrices.
+enum class Kernel : uint8_t { vec, mat, tile };
+
 /// The kernel for a product, and what one of its workgroups covers.
 struct Shape {
-  bool mat = false;
+  Kernel kernel = Kernel::mat;
   uint32_t rows = kMatRows;
   uint32_t columns = kMatColumns;
+  MatMulTile tile = {};
 };
 
 VecTeam choose_team(const Context& context, VecTeam wanted) {
@@ -100,23 +104,66 @@ VecTeam choose_team(const Context& context, VecTeam wanted) {
   return context.recorder.device().info().software ? VecTeam::subgroup : VecTeam::workgroup;
 }
 
+// Large tiles read weights and inputs seldom, small ones keep a GPU of a hundred cores busy.
+constexpr MatMulTile kTiles[] = {{2, 2, 1, 4, 4, 64}, {2, 2, 1, 2, 2, 64}, {2, 1, 4, 1, 2, 64}};
+/// Inputs that are staged at a time: a multiple of this, in which units of weights lie.
+constexpr uint32_t kTileStep = 64;
+/// Workgroups that a dispatch should have.
+constexpr uint64_t kWorkgroupsMin = 132;
+
+/// Bytes of workgroup memory of matmul_tile.wgsl.
+uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
+  const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
+  return uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16 +
+         tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n * 4;
+}
+
+Shape shape_of(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
+  return {Kernel::tile, tile.subgroups_m * tile.tiles_m * matrix.m, tile.subgroups_n * tile.tiles_n * matrix.n, tile};
+}
+
+uint64_t workgroups(const MatMul& product, const Shape& shape, uint32_t n_columns) {
+  uint64_t n = 0;
+  for (const MatMulSegment& segment : product.segments) n += divide_up(segment.weights.n_rows, shape.rows);
+  return n * divide_up(n_columns, shape.columns);
+}
+
+Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_columns) {
+  const gpu::Device& device = context.recorder.device();
+  const gpu::MatrixShape matrix = device.matrix_shape();
+  if (product.tile) return shape_of(*product.tile, matrix);
+  Shape shape;
+  for (MatMulTile tile : kTiles) {
+    while (workgroup_bytes(tile, matrix) > device.limits().workgroup_storage_bytes_max &&
+           tile.depth * tile.subgroups_k > kTileStep)
+      tile.depth /= 2;
+    shape = shape_of(tile, matrix);
+    if (n_columns > shape.columns / 2 && workgroups(product, shape, n_columns) >= kWorkgroupsMin) break;
+  }
+  return shape;
+}
+
 Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
-  if (product.mode == MatMulMode::exact) return {false, vec_rows, kExactColumns};
+  if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
+  if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulMatColumnsMin)
+    return tile_shape(context, product, n_columns);
   // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
   const bool slow_barriers =
       context.recorder.device().info().software && team == VecTeam::workgroup && product.vec_team == VecTeam::automatic;
-  if (n_columns >= (slow_barriers ? 5 : kMatMulMatColumnsMin)) return {true};
-  if (n_columns <= 2) return {false, vec_rows, std::max(n_columns, 1u)};
-  return {false, vec_rows, n_columns <= 4 ? 4u : 8u};
+  if (n_columns >= (slow_barriers ? 5 : kMatMulMatColumnsMin)) return {};
+  if (n_columns <= 2) return {Kernel::vec, vec_rows, std::max(n_columns, 1u)};
+  return {Kernel::vec, vec_rows, n_columns <= 4 ? 4u : 8u};
 }
 
-/// n_in_max: of the product's longest row. A workgroup has an invocation for each octet of it, within bounds.
+/// n_in_max: of the product's longest row. A workgroup has an invocation for each unit of it, within bounds.
 gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape& shape, uint32_t n_in_max) {
   gpu::ShaderVariant variant = context.variant("matmul_vec");
   const bool t0 = context.tier() == gpu::Tier::t0;
-  uint32_t workgroup =
-      std::clamp(std::bit_floor(n_in_max / 8 + 1), kVecWorkgroupMin, t0 ? kVecWorkgroupMaxT0 : kVecWorkgroupMax);
+  const uint32_t n_units = uint32_t(divide_up(n_in_max, 32));
+  // Sums on T0 halve the workgroup again and again.
+  uint32_t workgroup = std::clamp(t0 ? std::bit_floor(n_units) : uint32_t(round_up(n_units, kVecWorkgroupMin)),
+                                  kVecWorkgroupMin, t0 ? kVecWorkgroupMaxT0 : kVecWorkgroupMax);
   // Subgroups of every size the device may choose share the rows; the workgroup is sized for its largest.
   if (team == VecTeam::subgroup)
     workgroup = std::min(kVecSubgroups * context.recorder.device().info().subgroup_size_max, 256u);
@@ -126,6 +173,29 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
   variant.constants.emplace_back("WORKGROUP_SIZE", workgroup);
   variant.constants.emplace_back("QUADS", shape.rows / 4);
   variant.constants.emplace_back("COLUMNS", shape.columns);
+  return variant;
+}
+
+gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) {
+  const gpu::Device& device = context.recorder.device();
+  gpu::ShaderVariant variant = context.variant("matmul_tile");
+  const gpu::MatrixShape matrix = device.matrix_shape();
+  const uint32_t rows = tile.subgroups_m * tile.tiles_m * matrix.m,
+                 columns = tile.subgroups_n * tile.tiles_n * matrix.n;
+  const uint32_t step = tile.depth * tile.subgroups_k;
+  const uint32_t lanes = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * device.info().subgroup_size_max;
+  variant.constants.insert(variant.constants.end(), {{"MAT_M", matrix.m},
+                                                     {"MAT_N", matrix.n},
+                                                     {"MAT_K", matrix.k},
+                                                     {"SUBGROUP_SIZE", device.info().subgroup_size_max},
+                                                     {"SUBGROUPS_M", tile.subgroups_m},
+                                                     {"SUBGROUPS_N", tile.subgroups_n},
+                                                     {"SUBGROUPS_K", tile.subgroups_k},
+                                                     {"TILES_M", tile.tiles_m},
+                                                     {"TILES_N", tile.tiles_n},
+                                                     {"DEPTH", tile.depth},
+                                                     {"UNITS_EACH", divide_up(rows * step / 32, lanes)},
+                                                     {"OCTETS_EACH", divide_up(columns * step / 8, lanes)}});
   return variant;
 }
 
@@ -155,7 +225,9 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
   const MatrixView& weights = window.pieces.front().segment.weights;
-  gpu::ShaderVariant variant = shape.mat ? context.variant("matmul_mat") : vec_variant(context, team, shape, n_in_max);
+  gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile)
+                               : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
+                                                             : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);

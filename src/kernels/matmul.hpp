@@ -1,6 +1,7 @@
 // Matrix products: several matrices of one format, each times its own input, in one dispatch.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ enum class MatMulMode : uint8_t { fast, exact };
 /// only.
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
+/// How a workgroup of matmul_tile.wgsl (T2) is made up: subgroups along rows, columns and inputs, matrices of each
+/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16.
+struct MatMulTile {
+  uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
+  uint32_t tiles_m = 1, tiles_n = 1;
+  uint32_t depth = 32;
+};
+
 struct MatMul {
   std::string label;
   std::vector<MatMulSegment> segments;  // of any formats: one dispatch for each
@@ -39,6 +48,7 @@ struct MatMul {
   bool over_outputs = false;  // columns are the step's output rows rather than its tokens
   MatMulMode mode = MatMulMode::fast;
   VecTeam vec_team = VecTeam::automatic;
+  std::optional<MatMulTile> tile;  // of T2; none: by the product's size
   /// Bytes of weights that one dispatch may bind; a group that is larger is split by rows.
   uint64_t binding_bytes_max = 0;
 };

@@ -1,6 +1,10 @@
 // src/kernels/step.cpp: the variants of a tier.
 #include "kernels/step.hpp"
 
+#include <algorithm>
+
+#include "base/bytes.hpp"
+
 namespace ravenwing::kernels {
 
 gpu::ShaderVariant Context::variant(std::string_view shader) const {
@@ -15,6 +19,15 @@ gpu::ShaderVariant Context::reducing_variant(std::string_view shader, uint32_t w
   gpu::ShaderVariant result = variant(shader);
   result.modules.emplace_back("reduce", tier() == gpu::Tier::t0 ? "reduce_workgroup" : "reduce_subgroup");
   result.constants.emplace_back("WORKGROUP_SIZE", workgroup_size);
+  return result;
+}
+
+gpu::ShaderVariant Context::row_variant(std::string_view shader, uint32_t n_items) const {
+  const gpu::Device& device = recorder.device();
+  // A row's loads wait for memory together, the more the better; software Vulkan is slow at barriers of many.
+  const uint32_t lanes = device.info().software ? 128 : std::min(512u, device.limits().invocations_per_workgroup_max);
+  gpu::ShaderVariant result = reducing_variant(shader, lanes);
+  result.constants.emplace_back("EACH", divide_up(n_items, lanes));
   return result;
 }
 

@@ -27,6 +27,8 @@ struct Context {
   gpu::ShaderVariant variant(std::string_view shader) const;
   /// The same for a shader that reduces over a workgroup.
   gpu::ShaderVariant reducing_variant(std::string_view shader, uint32_t workgroup_size) const;
+  /// Of that, one whose workgroups keep rows of n_items in registers, EACH of them an invocation.
+  gpu::ShaderVariant row_variant(std::string_view shader, uint32_t n_items) const;
 };
 
 /// Elements from one row of activations to the next: whole octets, the rest zero.

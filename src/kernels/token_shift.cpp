@@ -8,7 +8,7 @@ void token_shift(const Context& context, const TokenShift& op) {
     uint32_t n_embd, stride;
     float epsilon;
   };
-  gpu::ShaderVariant variant = context.reducing_variant("token_shift", 128);
+  gpu::ShaderVariant variant = context.row_variant("token_shift", op.n_embd);
   variant.constants.emplace_back("N_MIX", op.n_mix);
   context.recorder.dispatch(op.label, variant,
                             {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.x),

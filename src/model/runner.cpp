@@ -13,12 +13,9 @@ constexpr uint32_t kTokensMax = 512;
 
 gpu::DeviceOptions device_options(const EngineOptions& options) {
   gpu::DeviceOptions result{.selector = options.device};
-  if (options.tier == "T0" || options.tier == "t0")
-    result.tier = gpu::Tier::t0;
-  else if (options.tier == "T1" || options.tier == "t1")
-    result.tier = gpu::Tier::t1;
-  else if (!options.tier.empty())
-    fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1", options.tier);
+  if (options.tier.empty()) return result;
+  result.tier = gpu::tier_named(options.tier);
+  if (!result.tier) fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1, T2", options.tier);
   return result;
 }
 

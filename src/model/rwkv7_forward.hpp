@@ -39,6 +39,8 @@ class Model {
   /// Queues a step: advances the states of its chunks, computes logits of its outputs and samples where they ask for
   /// it. At most tokens_max() tokens and chunks and outputs_max() outputs; a slot appears in one chunk at most.
   void submit(const kernels::StepInput& input);
+  /// The dispatches of such a step, for measuring.
+  const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
   /// Logits of the last step's outputs, [n_outputs, n_vocab], changed by penalties and bias where a token was drawn.
   /// Waits.
   std::vector<float> read_logits();

@@ -27,7 +27,10 @@ std::vector<std::unique_ptr<Gpu>> open_gpus() {
   std::vector<std::unique_ptr<Gpu>> opened;
   try {
     opened.push_back(std::make_unique<Gpu>(gpu::Tier::t0));
-    if (opened.front()->device.best_tier() >= gpu::Tier::t1) opened.push_back(std::make_unique<Gpu>(gpu::Tier::t1));
+    const gpu::Tier best = opened.front()->device.best_tier();
+    for (const gpu::Tier tier : {gpu::Tier::t1, gpu::Tier::t2}) {
+      if (tier <= best) opened.push_back(std::make_unique<Gpu>(tier));
+    }
   } catch (const Error& error) {
     const char* required = std::getenv("RAVENWING_REQUIRE_GPU");
     if (error.code() != ErrorCode::no_device || (required != nullptr && std::string_view(required) == "1")) throw;

@@ -30,8 +30,8 @@ struct Gpu {
   std::string name() const { return std::string(gpu::name(device.tier())); }
 };
 
-/// T0 and, where the adapter has it, T1, on the adapter that RAVENWING_TEST_DEVICE selects. Empty where there is none;
-/// then says so once, or throws if RAVENWING_REQUIRE_GPU is 1.
+/// T0 and, where the adapter has them, T1 and T2, on the adapter that RAVENWING_TEST_DEVICE selects. Empty where there
+/// is none; then says so once, or throws if RAVENWING_REQUIRE_GPU is 1.
 const std::vector<std::unique_ptr<Gpu>>& gpus();
 
 /// The environment's RAVENWING_TEST_DEVICE, or "".

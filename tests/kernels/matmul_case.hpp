@@ -55,6 +55,7 @@ class MatMulScene {
   void add_segment(const SegmentCase& segment);
   void add_regions();
   Expected expected() const;
+  bool uses_tiles() const;
   std::vector<float> output() const { return case_.output_f32 ? scene_.floats(output_) : scene_.acts(output_); }
 
   Gpu& gpu_;

@@ -76,12 +76,23 @@ TEST_CASE("what must stand first is hoisted, each once") {
         "fn a() {}\nfn b() {}\nfn main() {}\n");
 }
 
+TEST_CASE("lines are repeated for each value below a constant, one block in another") {
+  const ShaderLibrary library = {
+      {"main",
+       "//@const N 2\n//@const M 3\n//@repeat I N\nlet a_$I = $Iu;\n//@repeat J M\nb_$I_$J;\n//@end\n//@end\nlast;\n"}};
+  CHECK(link_wgsl(library, {.shader = "main", .constants = {{"M", 1}}}) ==
+        "const N: u32 = 2u;\nconst M: u32 = 1u;\nlet a_0 = 0u;\nb_0_0;\nlet a_1 = 1u;\nb_1_0;\nlast;\n");
+}
+
 TEST_CASE("what cannot be linked is named") {
   const ShaderLibrary library = {
       {"missing", "//@import nowhere\n"},       {"circle", "//@import other\n"},
       {"other", "//@import circle\n"},          {"twice", "fn helper() {}\n//@import helper\n"},
       {"helper", "fn helper() {}\n"},           {"constants", "//@const N 1\n//@const N 2\n"},
       {"plain", "//@const N 1\nfn main() {}\n"}};
+  const ShaderLibrary repeats = {{"open", "//@const N 1\n//@repeat I N\na;\n"}, {"unknown", "//@repeat I N\n//@end\n"}};
+  CHECK(contains(link_error(repeats, {.shader = "open"}), "open: a //@repeat without its //@end"));
+  CHECK(contains(link_error(repeats, {.shader = "unknown"}), "no constant N to repeat by"));
   CHECK(contains(link_error(library, {.shader = "absent"}), "no shader named absent"));
   CHECK(contains(link_error(library, {.shader = "missing"}), "no shader named nowhere"));
   CHECK(contains(link_error(library, {.shader = "circle"}), "circle imports itself"));

@@ -44,3 +44,7 @@ TEST_SUITE("demo") {
   TEST_CASE("the demo model agrees with the CPU reference on T0") { check_demo(Tier::t0); }
   TEST_CASE("the demo model agrees with the CPU reference on T1") { check_demo(Tier::t1); }
 }
+
+TEST_SUITE("t2") {
+  TEST_CASE("the demo model agrees with the CPU reference on T2") { check_demo(Tier::t2); }
+}

@@ -196,3 +196,10 @@ TEST_SUITE("fast_slow") {
       check_fast(Tier::t1, format);
   }
 }
+
+TEST_SUITE("t2") {
+  TEST_CASE("exact mode gives the same bits in any batch and chunking on T2") { check_exact(Tier::t2); }
+  TEST_CASE("fast mode agrees with exact on T2") {
+    for (const WeightFormat format : format::kWeightFormats) check_fast(Tier::t2, format);
+  }
+}

@@ -177,3 +177,10 @@ TEST_SUITE("golden_slow") {
     check_golden(Tier::t1, tiny_safetensors());
   }
 }
+
+TEST_SUITE("t2") {
+  TEST_CASE("GGUF F16 gives the reference's logits, states and text on T2") {
+    check_golden(Tier::t2, tiny_gguf("F16"));
+  }
+  TEST_CASE("GGUF and safetensors of the same weights agree to the bit on T2") { check_containers_agree(Tier::t2); }
+}

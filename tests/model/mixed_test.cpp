@@ -283,3 +283,14 @@ TEST_SUITE("mixed") {
     for (const Tier tier : {Tier::t0, Tier::t1}) check_numerical_neighbour(tier);
   }
 }
+
+TEST_SUITE("t2") {
+  TEST_CASE("mixed steps, slots, frozen slots and seeds on T2") {
+    check_mixed_steps(Tier::t2);
+    check_slots(Tier::t2);
+    check_frozen(Tier::t2);
+    check_seeds(Tier::t2);
+    check_numerical(Tier::t2);
+    check_numerical_neighbour(Tier::t2);
+  }
+}

@@ -140,3 +140,11 @@ TEST_SUITE("perplexity_slow") {
   TEST_CASE("perplexity of Q3_K_M is llama.cpp's on both tiers") { check_thoroughly("Q3_K_M", 0.003); }
   TEST_CASE("perplexity of Q2_K is llama.cpp's on both tiers") { check_thoroughly("Q2_K", 0.003); }
 }
+
+TEST_SUITE("t2") {
+  TEST_CASE("perplexity of every file is llama.cpp's on T2") {
+    for (const char* format : {"F16", "Q8_0"}) check_whole_text(Tier::t2, format, 0.002, 512);
+    for (const char* format : {"Q4_K_M", "Q6_K", "Q4_0", "Q5_K_M", "Q3_K_M", "Q2_K"})
+      check_whole_text(Tier::t2, format, 0.003, 512);
+  }
+}

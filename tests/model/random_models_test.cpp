@@ -216,3 +216,10 @@ TEST_SUITE("random_models_slow") {
   TEST_CASE("both containers give the same bits on T0") { check_containers(Tier::t0); }
   TEST_CASE("small buffers and bindings give the same bits on T1") { check_splits(Tier::t1); }
 }
+
+TEST_SUITE("t2") {
+  TEST_CASE("models of odd shapes agree with the CPU reference on T2") { check_random(Tier::t2, odd_shapes()); }
+  TEST_CASE("mixtures of formats agree with the CPU reference on T2") { check_random(Tier::t2, mixtures()); }
+  TEST_CASE("every other format agrees with the CPU reference on T2") { check_random(Tier::t2, more_formats()); }
+  TEST_CASE("heads of other sizes agree with the CPU reference on T2") { check_random(Tier::t2, other_heads()); }
+}

@@ -4,6 +4,8 @@
 //@import control
 //@import format
 //@const WORKGROUP_SIZE 128
+// Octets of the row that an invocation keeps.
+//@const EACH 3
 //@import reduce
 
 struct Immediates {
@@ -19,7 +21,7 @@ struct Immediates {
 // A token id that stands for "what was sampled last in this slot".
 const FEEDBACK = 0xffffffffu;
 
-@group(0) @binding(2) var<storage, read> weights: array<u32>;   // [row, row_words]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;  // [row, row_words / 4]
 @group(0) @binding(3) var<storage, read> vectors: array<f32>;   // weight, bias: [2, n_embd]
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;   // [token, n_embd]
 var<immediate> immediates: Immediates;
@@ -40,30 +42,32 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   }
   let n_embd = immediates.n_embd;
   let row = immediates.weight_offset + (id - immediates.row_begin) * immediates.row_words;
+  var octets: array<Octet, EACH>;
   var sum = 0.0;
-  for (var k = lane.index * 8u; k < n_embd; k += WORKGROUP_SIZE * 8u) {
-    let weight = decode8(row, n_embd, k);
-    sum += dot(weight.low, vec4(1.0)) + dot(weight.high, vec4(1.0));
+  for (var i = 0u; i < EACH; i++) {
+    let k = (lane.index + i * WORKGROUP_SIZE) * 8u;
+    if (k < n_embd) {
+      octets[i] = decode8(row, n_embd, k);
+    }
+    sum += dot(octets[i].low, vec4(1.0)) + dot(octets[i].high, vec4(1.0));
   }
   let mean = workgroup_sum(vec4(sum, 0.0, 0.0, 0.0), lane).x / f32(n_embd);
   var squares = 0.0;
-  for (var k = lane.index * 8u; k < n_embd; k += WORKGROUP_SIZE * 8u) {
-    let weight = decode8(row, n_embd, k);
-    for (var i = 0u; i < 8u; i++) {
-      if (k + i < n_embd) {
-        let difference = octet_at(weight, i) - mean;
-        squares += difference * difference;
-      }
+  for (var i = 0u; i < EACH; i++) {
+    let k = (lane.index + i * WORKGROUP_SIZE) * 8u;
+    octets[i] = Octet(octets[i].low - mean, octets[i].high - mean);
+    for (var j = 0u; j < 8u; j++) {
+      let difference = octet_at(octets[i], j);
+      squares += select(0.0, difference * difference, k + j < n_embd);
     }
   }
   let variance = workgroup_sum(vec4(squares, 0.0, 0.0, 0.0), lane).x / f32(n_embd);
   let scale = 1.0 / sqrt(variance + immediates.epsilon);
-  for (var k = lane.index * 8u; k < n_embd; k += WORKGROUP_SIZE * 8u) {
-    let weight = decode8(row, n_embd, k);
-    for (var i = 0u; i < 8u; i++) {
-      let d = k + i;
+  for (var i = 0u; i < EACH; i++) {
+    for (var j = 0u; j < 8u; j++) {
+      let d = (lane.index + i * WORKGROUP_SIZE) * 8u + j;
       if (d < n_embd) {
-        x[token * n_embd + d] = (octet_at(weight, i) - mean) * scale * vectors[d] + vectors[n_embd + d];
+        x[token * n_embd + d] = octet_at(octets[i], j) * scale * vectors[d] + vectors[n_embd + d];
       }
     }
   }

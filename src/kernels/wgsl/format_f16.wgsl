@@ -1,7 +1,27 @@
 // Weight rows of f16: n_in values, padded with zeros to a multiple of 8. Subnormal weights (below 6e-5) may be flushed.
 //@import octet
-fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
-  let at = row + k / 2u;
-  return Octet(vec4(unpack2x16float(weights[at]), unpack2x16float(weights[at + 1u])),
-               vec4(unpack2x16float(weights[at + 2u]), unpack2x16float(weights[at + 3u])));
+//@import half
+alias Unit = array<vec4<u32>, 4>;
+
+fn octet_of_halves(halves: vec4<u32>) -> Octet {
+  return Octet(vec4(unpack2x16float(halves.x), unpack2x16float(halves.y)), vec4(unpack2x16float(halves.z), unpack2x16float(halves.w)));
 }
+
+fn decode8(row: u32, n_in: u32, k: u32) -> Octet { return octet_of_halves(quad(row + k / 2u)); }
+
+fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
+  var quads: Unit;
+  for (var i = 0u; i < 4u; i++) {
+    if (unit_k(unit, i) < n_in) {
+      quads[i] = quad(row + unit * 16u + 4u * i);
+    }
+  }
+  return quads;
+}
+
+fn unit_octet(unit: Unit, i: u32) -> Octet {
+  var quads = unit;
+  return octet_of_halves(quads[i]);
+}
+
+fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }

@@ -9,3 +9,23 @@ fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let codes = bits8(block + 4u + (run / 2u) * 8u + (k & 31u) / 4u, 4u * (run & 1u), 0x0f0f0f0fu);
   return affine8(codes, scales.x, -scales.y);
 }
+
+struct Unit {
+  nibbles: vec4<u32>,
+  scales: vec4<f32>,  // and minima, of the low and the high ones
+}
+
+fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
+  let block = row + unit / 8u * 36u;
+  let run = unit & 6u;
+  let header = quad(block);
+  return Unit(quad(block + 4u + (unit & 7u) * 4u), vec4(scale_min_of(header, run), scale_min_of(header, run + 1u)));
+}
+
+fn unit_octet(unit: Unit, i: u32) -> Octet {
+  let scales = select(unit.scales.xy, unit.scales.zw, i >= 2u);
+  return affine8(nibbles_of(unit.nibbles, i), scales.x, -scales.y);
+}
+
+// A unit: the low and the high nibbles of sixteen bytes, half of each of two neighbouring runs.
+fn unit_k(unit: u32, i: u32) -> u32 { return unit / 2u * 64u + (unit & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }

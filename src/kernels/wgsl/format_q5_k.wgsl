@@ -11,3 +11,26 @@ fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let nibbles = bits8(block + 12u + (run / 2u) * 8u + octet, 4u * (run & 1u), 0x0f0f0f0fu);
   return affine8(nibbles | (fifth << vec2(4u)), scales.x, -scales.y);
 }
+
+struct Unit {
+  nibbles: vec4<u32>,
+  fifths: vec4<u32>,  // shifted: the low ones' in bit 0 of each byte, the high ones' in bit 1
+  scales: vec4<f32>,  // and minima, of the low and the high ones
+}
+
+fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
+  let block = row + unit / 8u * 44u;
+  let run = unit & 6u;
+  let header = quad(block);
+  return Unit(quad(block + 12u + (unit & 7u) * 4u), quad(block + 4u + (unit & 1u) * 4u) >> vec4(run),
+              vec4(scale_min_of(header, run), scale_min_of(header, run + 1u)));
+}
+
+fn unit_octet(unit: Unit, i: u32) -> Octet {
+  let scales = select(unit.scales.xy, unit.scales.zw, i >= 2u);
+  let fifths = select(unit.fifths.xy, unit.fifths.zw, (i & 1u) == 1u) >> vec2(i / 2u);
+  return affine8(nibbles_of(unit.nibbles, i) | ((fifths & vec2(0x01010101u)) << vec2(4u)), scales.x, -scales.y);
+}
+
+// A unit: the low and the high nibbles of sixteen bytes, half of each of two neighbouring runs.
+fn unit_k(unit: u32, i: u32) -> u32 { return unit / 2u * 64u + (unit & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }

@@ -12,7 +12,38 @@ fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let nibbles = bits8(row + block * 32u + side * 16u + (quarter & 1u) * 8u + octet, 4u * (quarter / 2u), 0x0f0f0f0fu);
   let pairs = bits8(row + n_blocks * 32u + block * 16u + side * 8u + octet, 2u * quarter, 0x03030303u);
   let run = (k & 255u) / 16u;
-  let scale = i32(weights[row + n_blocks * 48u + block * 4u + run / 4u] << (24u - 8u * (run & 3u))) >> 24u;
+  let scale = i32(word(row + n_blocks * 48u + block * 4u + run / 4u) << (24u - 8u * (run & 3u))) >> 24u;
   let d = half_of_block(row + n_blocks * 52u, block) * f32(scale);
   return affine8(nibbles | (pairs << vec2(4u)), d, -32.0 * d);
 }
+
+struct Unit {
+  codes: array<vec4<u32>, 2>,
+  scales: vec2<f32>,  // of each sixteen
+}
+
+fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
+  let n_blocks = n_in / 256u;
+  let block = unit / 8u;
+  let side = (unit & 7u) / 4u;
+  let quarter = unit & 3u;
+  let nibbles = row + block * 32u + side * 16u + (quarter & 1u) * 8u;
+  let pairs = row + n_blocks * 32u + block * 16u + side * 8u;
+  let scales = word(row + n_blocks * 48u + block * 4u + (unit & 7u) / 2u) >> (16u * (unit & 1u));
+  let signed = vec2<i32>(vec2(scales << 24u, scales << 16u)) >> vec2(24u);
+  return Unit(array(code_quad(nibbles, pairs, quarter), code_quad(nibbles + 4u, pairs + 4u, quarter)),
+              half_of_block(row + n_blocks * 52u, block) * vec2<f32>(signed));
+}
+
+fn code_quad(nibbles: u32, pairs: u32, quarter: u32) -> vec4<u32> {
+  let low = (quad(nibbles) >> vec4(4u * (quarter / 2u))) & vec4(0x0f0f0f0fu);
+  return low | (((quad(pairs) >> vec4(2u * quarter)) & vec4(0x03030303u)) << vec4(4u));
+}
+
+fn unit_octet(unit: Unit, i: u32) -> Octet {
+  let codes = select(unit.codes[0], unit.codes[1], i >= 2u);
+  let d = select(unit.scales.x, unit.scales.y, i >= 2u);
+  return affine8(select(codes.xy, codes.zw, (i & 1u) == 1u), d, -32.0 * d);
+}
+
+fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }

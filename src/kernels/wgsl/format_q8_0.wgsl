@@ -4,5 +4,23 @@
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let d = half_of_block(row + n_in / 4u, k / 32u);
   let at = row + k / 4u;
-  return Octet(d * signed_bytes(weights[at]), d * signed_bytes(weights[at + 1u]));
+  return Octet(d * signed_bytes(word(at)), d * signed_bytes(word(at + 1u)));
 }
+
+struct Unit {
+  codes: array<vec4<u32>, 2>,
+  d: f32,
+}
+
+fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
+  let at = row + unit * 8u;
+  return Unit(array(quad(at), quad(at + 4u)), half_of_block(row + n_in / 4u, unit));
+}
+
+fn unit_octet(unit: Unit, i: u32) -> Octet {
+  let codes = select(unit.codes[0], unit.codes[1], i >= 2u);
+  let two = select(codes.xy, codes.zw, (i & 1u) == 1u);
+  return Octet(unit.d * signed_bytes(two.x), unit.d * signed_bytes(two.y));
+}
+
+fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }

@@ -1,3 +1,8 @@
+// Reading words of weights, and the f16 that stand among them.
+fn word(at: u32) -> u32 { return weights[at / 4u][at % 4u]; }
+// Four words, the first one a multiple of 4.
+fn quad(at: u32) -> vec4<u32> { return weights[at / 4u]; }
+
 // The two f16 of a packed word as f32, exact for subnormal numbers too: the scales of K-quants often are, and
 // unpack2x16float may flush them.
 fn halves(word: u32) -> vec2<f32> {
@@ -10,4 +15,4 @@ fn halves(word: u32) -> vec2<f32> {
 }
 
 // The f16 of one block where a row has those of all blocks one after another from word `plane` on.
-fn half_of_block(plane: u32, block: u32) -> f32 { return halves(weights[plane + block / 2u] >> (16u * (block & 1u))).x; }
+fn half_of_block(plane: u32, block: u32) -> f32 { return halves(word(plane + block / 2u) >> (16u * (block & 1u))).x; }

@@ -2,6 +2,8 @@
 //@import act
 //@import step
 //@const WORKGROUP_SIZE 128
+// Elements of the row that an invocation keeps.
+//@const EACH 20
 //@import reduce
 
 struct Immediates {
@@ -22,20 +24,29 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   }
   let n_embd = immediates.n_embd;
   let begin = step_output(workgroup.x).token * n_embd;
+  var row: array<f32, EACH>;
   var sum = 0.0;
-  for (var d = lane.index; d < n_embd; d += WORKGROUP_SIZE) {
-    sum += x[begin + d];
+  for (var i = 0u; i < EACH; i++) {
+    let d = lane.index + i * WORKGROUP_SIZE;
+    if (d < n_embd) {
+      row[i] = x[begin + d];
+    }
+    sum += row[i];
   }
   let mean = workgroup_sum(vec4(sum, 0.0, 0.0, 0.0), lane).x / f32(n_embd);
   var squares = 0.0;
-  for (var d = lane.index; d < n_embd; d += WORKGROUP_SIZE) {
-    let difference = x[begin + d] - mean;
-    squares += difference * difference;
+  for (var i = 0u; i < EACH; i++) {
+    row[i] -= mean;
+    if (lane.index + i * WORKGROUP_SIZE < n_embd) {
+      squares += row[i] * row[i];
+    }
   }
   let variance = workgroup_sum(vec4(squares, 0.0, 0.0, 0.0), lane).x / f32(n_embd);
   let scale = 1.0 / sqrt(variance + immediates.epsilon);
-  for (var d = lane.index; d < n_embd; d += WORKGROUP_SIZE) {
-    let value = (x[begin + d] - mean) * scale * vectors[d] + vectors[n_embd + d];
-    normed[workgroup.x * immediates.stride + d] = Act(value);
+  for (var i = 0u; i < EACH; i++) {
+    let d = lane.index + i * WORKGROUP_SIZE;
+    if (d < n_embd) {
+      normed[workgroup.x * immediates.stride + d] = Act(row[i] * scale * vectors[d] + vectors[n_embd + d]);
+    }
   }
 }

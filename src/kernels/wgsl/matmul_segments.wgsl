@@ -22,7 +22,7 @@ struct Immediates {
 
 const SEGMENTS_MAX = 8u;
 @group(0) @binding(1) var<uniform> segments: array<Segment, SEGMENTS_MAX>;
-@group(0) @binding(2) var<storage, read> weights: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> input: array<Act8>;
 @group(0) @binding(4) var<storage, read_write> output: array<Out>;
 var<immediate> immediates: Immediates;

@@ -1,5 +1,5 @@
 // Matrix times few columns. A team of invocations computes 4 rows of a segment times COLUMNS tokens, each invocation taking
-// eight weights of every row at a time; a workgroup takes QUADS such groups of rows. Reads each row's weights once per
+// a unit of 32 weights of every row at a time; a workgroup takes QUADS such groups of rows. Reads each row's weights once per
 // COLUMNS tokens: memory-bound, 2 * COLUMNS flops a weight. Grid: x, y: groups of 4 * QUADS rows over all segments,
 // z: groups of COLUMNS tokens. Oracle: matmul_ref.cpp.
 //@import act
@@ -23,14 +23,23 @@ fn rows_times_columns(s: u32, row_first: u32, column_first: u32, n_columns: u32,
   for (var c = 0u; c < COLUMNS; c++) {
     inputs[c] = segments[s].input_offset + min(column_first + c, n_columns - 1u) * segments[s].input_stride;
   }
-  for (var k = lane.in_team * 8u; k < n_in; k += team_size(lane) * 8u) {
-    let w0 = decode8(rows.x, n_in, k);
-    let w1 = decode8(rows.y, n_in, k);
-    let w2 = decode8(rows.z, n_in, k);
-    let w3 = decode8(rows.w, n_in, k);
-    for (var c = 0u; c < COLUMNS; c++) {
-      let x = input8(inputs[c] + k);
-      sums[c] += vec4(dot8(w0, x), dot8(w1, x), dot8(w2, x), dot8(w3, x));
+  let n_units = (n_in + 31u) / 32u;
+  for (var unit = lane.in_team; unit < n_units; unit += team_size(lane)) {
+    let unit0 = load_unit(rows.x, n_in, unit);
+    let unit1 = load_unit(rows.y, n_in, unit);
+    let unit2 = load_unit(rows.z, n_in, unit);
+    let unit3 = load_unit(rows.w, n_in, unit);
+    for (var i = 0u; i < 4u; i++) {
+      let w0 = unit_octet(unit0, i);
+      let w1 = unit_octet(unit1, i);
+      let w2 = unit_octet(unit2, i);
+      let w3 = unit_octet(unit3, i);
+      // Past the end weights are zero and the inputs some others.
+      let k = min(unit_k(unit, i), n_in - 1u);
+      for (var c = 0u; c < COLUMNS; c++) {
+        let x = input8(inputs[c] + k);
+        sums[c] += vec4(dot8(w0, x), dot8(w1, x), dot8(w2, x), dot8(w3, x));
+      }
     }
   }
   for (var c = 0u; c < COLUMNS; c++) {

@@ -1,7 +1,13 @@
-// What every weight format gives: eight consecutive weights of a row.
-//   fn decode8(row: u32, n_in: u32, k: u32) -> Octet
-// row: the row's first word in `weights`; n_in: weights per row; k: index of the first one, a multiple of 8. Row layouts
+// What every weight format gives. row: the row's first word in `weights`, a multiple of 4; n_in: weights per row. Row layouts
 // are those of kernels/weight_layout.hpp.
+// Eight consecutive weights, the first one k, a multiple of 8:
+//   fn decode8(row: u32, n_in: u32, k: u32) -> Octet
+// For products, a unit of 32 weights, which is read and decoded in two steps so that other work fits between them. Its four
+// octets lie where unit_k says, within the same 64 weights; those past the end are zero.
+//   alias Unit
+//   fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit
+//   fn unit_octet(unit: Unit, i: u32) -> Octet
+//   fn unit_k(unit: u32, i: u32) -> u32
 struct Octet {
   low: vec4<f32>,
   high: vec4<f32>,

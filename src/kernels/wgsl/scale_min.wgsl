@@ -1,12 +1,15 @@
 // What Q4_K and Q5_K share: their blocks begin with f16 d and dmin in one word, then eight 6-bit scales and eight 6-bit
 // minima in three.
+//@import octet
 //@import half
 
 // d * scale and dmin * minimum of run j of 32 weights. Runs 0-3: low six bits of bytes j and j + 4. Runs 4-7: low and
 // high nibble of byte j + 4 below the two high bits of bytes j - 4 and j.
-fn scale_min(block: u32, run: u32) -> vec2<f32> {
-  let bytes = vec3(weights[block + 1u], weights[block + 2u], weights[block + 3u]) >> vec3(8u * (run & 3u));
+fn scale_min(block: u32, run: u32) -> vec2<f32> { return scale_min_of(quad(block), run); }
+
+fn scale_min_of(header: vec4<u32>, run: u32) -> vec2<f32> {
+  let bytes = header.yzw >> vec3(8u * (run & 3u));
   let early = bytes.xy & vec2(63u);
   let late = (vec2(bytes.z, bytes.z >> 4u) & vec2(15u)) | ((bytes.xy >> vec2(2u)) & vec2(48u));
-  return halves(weights[block]) * vec2<f32>(select(early, late, run >= 4u));
+  return halves(header.x) * vec2<f32>(select(early, late, run >= 4u));
 }

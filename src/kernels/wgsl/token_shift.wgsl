@@ -8,6 +8,8 @@
 //@import step
 //@import control
 //@const WORKGROUP_SIZE 128
+// Elements of a row that an invocation keeps.
+//@const EACH 20
 //@const N_MIX 6
 //@import reduce
 
@@ -35,20 +37,36 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let own = token * n_embd;
   let before = select(own - n_embd, own, first);
   let last = select(own, (chunk.first + chunk.count - 1u) * n_embd, first);
+  var rows: array<vec4<f32>, EACH>;
+  // All that is read is asked for at once, ahead of the sums that wait for all invocations.
+  var factors: array<array<f32, 2u + N_MIX>, EACH>;
   var sum = vec4<f32>();
-  for (var d = lane.index; d < n_embd; d += WORKGROUP_SIZE) {
-    sum += vec4(x[own + d], x[before + d], x[last + d], 0.0);
+  for (var i = 0u; i < EACH; i++) {
+    let d = lane.index + i * WORKGROUP_SIZE;
+    if (d < n_embd) {
+      rows[i] = vec4(x[own + d], x[before + d], x[last + d], 0.0);
+      for (var m = 0u; m < 2u + N_MIX; m++) {
+        factors[i][m] = vectors[m * n_embd + d];
+      }
+    }
+    sum += rows[i];
   }
   let mean = workgroup_sum(sum, lane) / f32(n_embd);
   var squares = vec4<f32>();
-  for (var d = lane.index; d < n_embd; d += WORKGROUP_SIZE) {
-    let difference = vec4(x[own + d], x[before + d], x[last + d], 0.0) - mean;
-    squares += difference * difference;
+  for (var i = 0u; i < EACH; i++) {
+    rows[i] -= mean;
+    if (lane.index + i * WORKGROUP_SIZE < n_embd) {
+      squares += rows[i] * rows[i];
+    }
   }
   let scale = 1.0 / sqrt(workgroup_sum(squares, lane) / f32(n_embd) + immediates.epsilon);
   let frozen = control_frozen(chunk.slot);
-  for (var d = lane.index; d < n_embd; d += WORKGROUP_SIZE) {
-    let normed = (vec4(x[own + d], x[before + d], x[last + d], 0.0) - mean) * scale * vectors[d] + vectors[n_embd + d];
+  for (var i = 0u; i < EACH; i++) {
+    let d = lane.index + i * WORKGROUP_SIZE;
+    if (d >= n_embd) {
+      break;
+    }
+    let normed = rows[i] * scale * factors[i][0] + factors[i][1];
     let state_at = chunk.slot * n_embd + d;
     var previous = normed.y;
     if (first) {
@@ -59,7 +77,7 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     }
     let difference = previous - normed.x;
     for (var m = 0u; m < N_MIX; m++) {
-      let value = normed.x + difference * vectors[(2u + m) * n_embd + d];
+      let value = normed.x + difference * factors[i][2u + m];
       mixed[(m * TOKENS_MAX + token) * immediates.stride + d] = Act(value);
     }
   }

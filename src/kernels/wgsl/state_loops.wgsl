@@ -1,0 +1,34 @@
+// The same as state_registers.wgsl with loops that end where the compiler cannot see it, so that it leaves them loops: software
+// Vulkan compiles that in seconds instead of a minute and runs it faster.
+var<private> state: array<vec4<f32>, QUADS>;
+
+fn state_quads() -> u32 { return min(QUADS, immediates.n_embd); }
+
+fn load_state(at: u32) {
+  for (var q = 0u; q < state_quads(); q++) {
+    state[q] = wkv_state[at + q];
+  }
+}
+
+fn store_state(at: u32) {
+  for (var q = 0u; q < state_quads(); q++) {
+    wkv_state[at + q] = state[q];
+  }
+}
+
+fn state_times_kk(at: u32) -> f32 {
+  var sum = 0.0;
+  for (var q = 0u; q < state_quads(); q++) {
+    sum += dot(state[q], head_kk[at + q]);
+  }
+  return sum;
+}
+
+fn advance_state(at: u32, removed: f32, v: f32) -> f32 {
+  var y = 0.0;
+  for (var q = 0u; q < state_quads(); q++) {
+    state[q] = state[q] * head_w[at + q] - removed * head_remove[at + q] + v * head_k[at + q];
+    y += dot(state[q], head_r[at + q]);
+  }
+  return y;
+}
