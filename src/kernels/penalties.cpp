@@ -12,7 +12,7 @@ void penalties(const Context& context, const PenaltiesInputs& inputs) {
   context.recorder.dispatch(
       "penalties", variant,
       {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read_write(inputs.logits),
-       gpu::read_write(inputs.counts), gpu::read(inputs.additions)},
+       gpu::read(inputs.counts), gpu::read(inputs.additions)},
       Immediates{inputs.n_vocab}, gpu::Grid{context.n_outputs});
 }
 

@@ -151,7 +151,7 @@ TEST_SUITE("session") {
       return text.replace(at, from.size(), to);
     };
     refused(replaced("ravenwing session", "ravenwing sausage"));
-    refused(replaced("\"version\":\"1\"", "\"version\":\"2\""));
+    refused(replaced("\"version\":\"2\"", "\"version\":\"1\""));
     refused(replaced("\"model_hash\":\"", "\"model_hish\":\""));
     refused(replaced("\"time_shift\":", "\"time_shaft\":"));
     refused(replaced("\"pending_token\":\"none\"", "\"pending_token\":\"9999\""));
