@@ -67,8 +67,7 @@ Active::Active(Engine::Impl& engine, const ScheduledRequest& request)
       certain_end_(decoder_.pending().size()) {
   if (prompt_.empty() && session_.n_tokens == 0) prompt_.push_back(0);
   if (options_.sampler.counts_tokens()) uncounted_ = uncounted_ids(engine.tokenizer);
-  engine.runner.begin_request(session_.slot,
-                              request_block(options_, uncounted_, session_.n_tokens + prompt_.size()));
+  engine.runner.begin_request(session_.slot, request_block(options_, uncounted_, session_.n_tokens + prompt_.size()));
   if (uses_dry()) breakers_ = sequence_breakers(engine.tokenizer, options_.sampler.dry_sequence_breakers);
   const size_t n_ids = std::min<size_t>(options_.max_tokens, kIdsReserved);
   completion_.ids.reserve(n_ids);
@@ -127,8 +126,8 @@ void Active::accept(std::span<const kernels::Sampled> rows, uint32_t output) {
   session_.pending.reset();
   if (drawn.frozen == Frozen::numerical) {
     done_ = true;
-    fail(ErrorCode::unsupported, "the model's logits are not finite after {} tokens: its weights or its numbers overflow",
-         session_.n_tokens);
+    fail(ErrorCode::unsupported,
+         "the model's logits are not finite after {} tokens: its weights or its numbers overflow", session_.n_tokens);
   }
   note_time();
   ++n_accepted_;

@@ -7,7 +7,8 @@
 
 namespace ravenwing {
 namespace {
-/// From one copy to the next. A copy moves a whole state, the ids after it have to be fed again: both cost about a step.
+/// From one copy to the next. A copy moves a whole state, the ids after it have to be fed again: both cost about a
+/// step.
 constexpr size_t kIdsBetween = 16;
 }  // namespace
 

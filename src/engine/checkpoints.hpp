@@ -10,8 +10,8 @@
 namespace ravenwing {
 
 /// Steps run ahead of the CPU, which may find later that some of the ids they drew do not stay. A copy is therefore
-/// taken when a step is submitted, and the one before it is given up only once all ids that the newer one holds are sure
-/// to stay: two copies.
+/// taken when a step is submitted, and the one before it is given up only once all ids that the newer one holds are
+/// sure to stay: two copies.
 class Checkpoints {
  public:
   /// What the steps submitted so far do for a request.

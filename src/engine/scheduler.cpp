@@ -24,8 +24,8 @@ class StepsInFlight {
     return std::all_of(actives_.begin(), actives_.end(), [](const Active& active) { return active.done(); });
   }
 
-  /// Submits one more step. Not where there is nothing to do, where enough are on their way, or where the CPU has to look
-  /// at the last one first.
+  /// Submits one more step. Not where there is nothing to do, where enough are on their way, or where the CPU has to
+  /// look at the last one first.
   bool submit() {
     if (n_steps_ == steps_.size() || (n_steps_ > 0 && newest().needs_host)) return false;
     Step& step = steps_[(first_ + n_steps_) % steps_.size()];

@@ -23,9 +23,9 @@ void ReadbackRing::copy(const wgpu::CommandEncoder& encoder, const BufferView& v
 void ReadbackRing::send() {
   // Whether the map succeeded is asked of the buffer, so that the callback refers to nothing that may be gone by then.
   // Events that nobody waits for, of forgotten results, end with the device's next check().
-  next().mapped =
-      next().buffer.handle().MapAsync(wgpu::MapMode::Read, 0, round_up(next().size, 4), wgpu::CallbackMode::AllowProcessEvents,
-                                      [](wgpu::MapAsyncStatus, wgpu::StringView) {});
+  next().mapped = next().buffer.handle().MapAsync(wgpu::MapMode::Read, 0, round_up(next().size, 4),
+                                                  wgpu::CallbackMode::AllowProcessEvents,
+                                                  [](wgpu::MapAsyncStatus, wgpu::StringView) {});
   ++n_sent_;
 }
 

@@ -75,10 +75,10 @@ class StateArenas {
   std::vector<gpu::Buffer> wkv_;
   gpu::Buffer shifts_;  // [layer, 2][slot, n_embd], each pair of layer and kind aligned for a binding
   gpu::Buffer control_;
-  gpu::Buffer passage_;                   // of copy()
+  gpu::Buffer passage_;                                        // of copy()
   std::vector<std::array<gpu::Buffer, kPlaces>> checkpoints_;  // by slot
-  gpu::Buffer counts_;                    // [slot, n_vocab] f32
-  gpu::Buffer additions_;                 // [slot, kAdditionsMax] LogitAddition
+  gpu::Buffer counts_;                                         // [slot, n_vocab] f32
+  gpu::Buffer additions_;                                      // [slot, kAdditionsMax] LogitAddition
 };
 
 }  // namespace ravenwing::rwkv7

@@ -414,9 +414,8 @@ TEST_CASE("rows that want no token are left alone") {
     scene.run([&](const kernels::Context& context) {
       kernels::sample(context, {2, scene.view(logits_region), scene.view(counts), scene.view(sampled)});
     });
-    CHECK(scene.words(sampled) ==
-          std::vector<uint32_t>{test::kCanary, test::kCanary, test::kCanary, 1, 0, 0, test::kCanary, test::kCanary,
-                                test::kCanary});
+    CHECK(scene.words(sampled) == std::vector<uint32_t>{test::kCanary, test::kCanary, test::kCanary, 1, 0, 0,
+                                                        test::kCanary, test::kCanary, test::kCanary});
     const ControlBlock left_alone = scene.control_after(0);
     CHECK(std::memcmp(&left_alone, &scene.control[0], sizeof(ControlBlock)) == 0);
     CHECK(scene.control_after(1).next_token == 1);
