@@ -1,4 +1,4 @@
-// tests/engine/allocation_test.cpp: what a decode step allocates.
+// tests/engine/allocation_test.cpp: what a decode step allocates, and how many of them are on their way.
 // The linker sends this program's own calls of these functions through the counters below (--wrap, CMakeLists.txt).
 // What the WebGPU library allocates for itself is not counted, and operator new stays what it is.
 #include <doctest/doctest.h>
@@ -15,7 +15,7 @@ namespace {
 
 struct Counts {
   bool on = false;
-  size_t n_allocations = 0, n_gpu_objects = 0;
+  size_t n_allocations = 0, n_gpu_objects = 0, n_submits = 0;
 };
 // One thread uses an engine; its own worker threads are gone after loading.
 Counts counts;
@@ -31,6 +31,8 @@ void* __real__Znam(size_t n);
 void* __real__ZnwmSt11align_val_t(size_t n, std::align_val_t alignment);
 void* __real_wgpuDeviceCreateBuffer(void* device, const void* descriptor);
 void* __real_wgpuDeviceCreateBindGroup(void* device, const void* descriptor);
+
+void __real_wgpuQueueSubmit(void* queue, size_t n, const void* commands);
 
 void* __wrap__Znwm(size_t n) {
   count(counts.n_allocations);
@@ -51,6 +53,10 @@ void* __wrap_wgpuDeviceCreateBuffer(void* device, const void* descriptor) {
 void* __wrap_wgpuDeviceCreateBindGroup(void* device, const void* descriptor) {
   count(counts.n_gpu_objects);
   return __real_wgpuDeviceCreateBindGroup(device, descriptor);
+}
+void __wrap_wgpuQueueSubmit(void* queue, size_t n, const void* commands) {
+  count(counts.n_submits);
+  __real_wgpuQueueSubmit(queue, n, commands);
 }
 }
 // NOLINTEND
@@ -97,5 +103,26 @@ TEST_SUITE("allocation") {
     CHECK(completions[0].ids.size() == kTokens);
     CHECK(counts.n_allocations == 0);
     CHECK(counts.n_gpu_objects == 0);
+  }
+
+  TEST_CASE("several steps are submitted before the first is looked at, but not where the CPU has to see each draw") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    for (const bool needs_host : {false, true}) {
+      GenerateOptions options = greedy(8);
+      options.stop_tokens.clear();
+      if (needs_host) options.sampler.dry_multiplier = 1;
+      size_t n_at_first = 0;
+      options.on_text = [&](std::string_view) {
+        if (n_at_first == 0) n_at_first = counts.n_submits;
+        return true;
+      };
+      Session session = engine->new_session();
+      counts = {.on = true};
+      session.generate(prompt("Once upon a time"), options);
+      counts.on = false;
+      // Four steps, and the copy of the state that a callback may make necessary.
+      CHECK(n_at_first == (needs_host ? 1 : 4 + 1));
+    }
   }
 }

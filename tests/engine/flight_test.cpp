@@ -13,7 +13,7 @@ using namespace ravenwing::test;
 namespace {
 
 struct Feature {
-  const char* name;
+  std::string name;
   SamplerParams sampler;
   std::vector<size_t> stops;  // ids before a stop string
 };
