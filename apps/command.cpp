@@ -20,7 +20,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--vocab", flags.vocab, "vocabulary file in World's format instead of the model's own")
       ->type_name("FILE");
   add_device_flag(command, flags.device);
-  command.add_option("--tier", flags.tier, "use no more of the adapter than this tier: T0, T1")
+  command.add_option("--tier", flags.tier, "use no more of the adapter than this tier: T0, T1, T2")
       ->type_name("TIER")
       ->check(CLI::IsMember({"T0", "T1", "T2"}));
   command.add_flag("--exact", flags.exact, "the same bits whatever the chunking; slower");

@@ -53,6 +53,8 @@ struct SessionSnapshot {
   std::optional<uint32_t> pending;  // sampled and returned, fed with the next call
   std::string undecoded;            // bytes of a character that the next tokens may complete
   std::vector<float> counts;        // what penalties count, [n_vocab]; empty where they counted nothing
+  float mirostat_mu = 0;            // mirostat's memory; 0: none yet
+  std::vector<uint32_t> history;    // the last tokens, `pending` too, that DRY looks for repetitions in
 };
 
 enum class FinishReason {

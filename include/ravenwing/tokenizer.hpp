@@ -56,6 +56,8 @@ class StreamDecoder {
       : tokenizer_(std::move(tokenizer)), pending_(std::move(pending)) {}
   /// Adds a token; returns the bytes that are complete now. Bytes that can be part of no character are passed through.
   std::string push(uint32_t id);
+  /// The same, appended to `text`: allocates nothing where that has room.
+  void push(uint32_t id, std::string& text);
   /// What is left at the end of the text, whole or not.
   std::string finish();
   /// The same, kept: the beginning of a character that more tokens may complete.

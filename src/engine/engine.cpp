@@ -1,5 +1,6 @@
 // src/engine/engine.cpp: a loaded model, its slots, and the CPU's part of a session.
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "engine/engine_impl.hpp"
@@ -128,6 +129,12 @@ void Session::Impl::remember(std::span<const uint32_t> ids) {
 void Session::Impl::feed_checked(std::span<const uint32_t> ids) {
   for (size_t first = 0; first < ids.size(); first += engine.chunk) {
     engine.check_cancelled();
+    advance(ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first)));
+  }
+}
+
+void Session::Impl::advance(std::span<const uint32_t> ids) {
+  for (size_t first = 0; first < ids.size(); first += engine.chunk) {
     const auto part = ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first));
     engine.input.clear();
     engine.input.add_chunk({slot, part});
@@ -208,7 +215,13 @@ Session Session::fork() {
 }
 
 SessionSnapshot Session::snapshot() {
-  SessionSnapshot snapshot{state(), impl_->n_tokens, impl_->pending, impl_->undecoded, {}};
+  SessionSnapshot snapshot{.state = state(),
+                           .n_tokens = impl_->n_tokens,
+                           .pending = impl_->pending,
+                           .undecoded = impl_->undecoded,
+                           .counts = {},
+                           .mirostat_mu = impl_->engine.runner.read_mirostat_mu(impl_->slot),
+                           .history = impl_->history};
   snapshot.counts = impl_->engine.runner.read_counts(impl_->slot);
   if (std::all_of(snapshot.counts.begin(), snapshot.counts.end(), [](float count) { return count == 0; }))
     snapshot.counts.clear();
@@ -230,10 +243,14 @@ void Session::restore(const SessionSnapshot& snapshot) {
          config.n_vocab);
   }
   if (snapshot.pending) impl_->engine.check_ids({&*snapshot.pending, 1});
+  impl_->engine.check_ids(snapshot.history);
+  if (!std::isfinite(snapshot.mirostat_mu))
+    fail(ErrorCode::bad_request, "the snapshot's mirostat_mu is {}, must be finite", snapshot.mirostat_mu);
   impl_->engine.runner.reset_slot(impl_->slot);
   impl_->engine.runner.write_state(impl_->slot, state);
   if (!snapshot.counts.empty()) impl_->engine.runner.write_counts(impl_->slot, snapshot.counts);
-  impl_->history.clear();
+  impl_->engine.runner.write_mirostat_mu(impl_->slot, snapshot.mirostat_mu);
+  impl_->history = snapshot.history;
   impl_->n_tokens = snapshot.n_tokens;
   impl_->pending = snapshot.pending;
   impl_->undecoded = snapshot.undecoded;

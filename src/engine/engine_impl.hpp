@@ -44,8 +44,10 @@ struct Session::Impl {
 
   /// `ids` after the token that was sampled last and is not fed yet, all checked.
   std::vector<uint32_t> take_pending(std::span<const uint32_t> ids);
-  /// Feeds ids that are checked, in steps of at most `chunk` tokens.
+  /// Feeds ids that are checked, in steps of at most `chunk` tokens. Throws Error{cancelled} between them.
   void feed_checked(std::span<const uint32_t> ids);
+  /// The same, whether the caller cancels or not.
+  void advance(std::span<const uint32_t> ids);
   /// Adds to the history.
   void remember(std::span<const uint32_t> ids);
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 
 #include "base/bytes.hpp"
@@ -16,7 +17,7 @@ namespace ravenwing {
 namespace {
 
 constexpr std::string_view kKind = "ravenwing session";
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 constexpr uint64_t kHashedEndBytes = 4096;  // of each tensor's data, at both ends
 
 class Hash {
@@ -51,6 +52,8 @@ std::string checksum(const SessionSnapshot& snapshot) {
   hash.add(snapshot.pending ? *snapshot.pending : std::numeric_limits<uint64_t>::max());
   hash.add(snapshot.undecoded);
   hash.add(snapshot.counts);
+  hash.add(&snapshot.mirostat_mu, sizeof(snapshot.mirostat_mu));
+  hash.add(snapshot.history);
   return hash.text();
 }
 
@@ -107,6 +110,13 @@ class Reader {
 
   bool has_tensor(std::string_view name) const { return file_.find(name) != nullptr; }
 
+  /// How many values a tensor of one dimension has.
+  uint64_t length(std::string_view name) const {
+    const format::Tensor* tensor = file_.find(name);
+    if (tensor == nullptr) refuse("has no tensor '{}'", name);
+    return tensor->n_elements;
+  }
+
   std::vector<float> tensor(std::string_view name, const std::vector<uint64_t>& shape) const {
     const format::Tensor* tensor = file_.find(name);
     if (tensor == nullptr) refuse("has no tensor '{}'", name);
@@ -121,6 +131,22 @@ class Reader {
  private:
   format::ModelFile file_;
 };
+
+/// Ids as floats, which hold them exactly.
+constexpr uint32_t kIdMax = 1 << 24;
+
+std::vector<uint32_t> read_history(const Reader& reader, uint32_t n_vocab) {
+  std::vector<uint32_t> ids;
+  if (!reader.has_tensor("history")) return ids;
+  const uint64_t length = reader.length("history");
+  if (length > 2 * uint64_t(SamplerParams::kDryRangeMax)) reader.refuse("has a history of {} tokens", length);
+  for (const float value : reader.tensor("history", {length})) {
+    if (!(value >= 0 && value < float(n_vocab)) || value != std::floor(value))
+      reader.refuse("has {} in its history, where ids below {} should be", value, n_vocab);
+    ids.push_back(uint32_t(value));
+  }
+  return ids;
+}
 
 struct Shapes {
   std::vector<uint64_t> shift, wkv;
@@ -155,6 +181,11 @@ void write_session_file(const std::filesystem::path& path, const SessionSnapshot
                                               {"wkv", shapes.wkv, snapshot.state.wkv},
                                               {"channel_shift", shapes.shift, snapshot.state.channel_shift}};
   if (!snapshot.counts.empty()) tensors.push_back({"penalty_counts", {config.n_vocab}, snapshot.counts});
+  RAVENWING_CHECK(config.n_vocab <= kIdMax);
+  const std::vector<float> history(snapshot.history.begin(), snapshot.history.end());
+  if (!history.empty()) tensors.push_back({"history", {history.size()}, history});
+  const float mu[] = {snapshot.mirostat_mu};
+  tensors.push_back({"mirostat_mu", {1}, mu});
   format::write_safetensors(path, tensors,
                             {{"kind", std::string(kKind)},
                              {"version", std::to_string(kVersion)},
@@ -180,6 +211,9 @@ SessionSnapshot read_session_file(const std::filesystem::path& path, const rwkv7
                            .n_tokens = reader.number("tokens_seen"),
                            .undecoded = reader.bytes("undecoded_bytes")};
   if (reader.has_tensor("penalty_counts")) snapshot.counts = reader.tensor("penalty_counts", {config.n_vocab});
+  snapshot.mirostat_mu = reader.tensor("mirostat_mu", {1})[0];
+  if (!std::isfinite(snapshot.mirostat_mu)) reader.refuse("has {} as mirostat's mu", snapshot.mirostat_mu);
+  snapshot.history = read_history(reader, config.n_vocab);
   if (reader.text("pending_token") != "none") {
     const uint64_t id = reader.number("pending_token");
     if (id >= config.n_vocab) reader.refuse("has the pending token {}, the model's are below {}", id, config.n_vocab);

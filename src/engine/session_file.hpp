@@ -13,7 +13,8 @@ namespace ravenwing {
 /// Tells a model's weights from others': a hash over each tensor's name, type and shape and the ends of its data.
 std::string model_hash(const format::ModelFile& file);
 
-/// time_shift [n_layer, n_embd], wkv [n_layer, n_head, head_size, head_size], channel_shift [n_layer, n_embd], F32.
+/// time_shift [n_layer, n_embd], wkv [n_layer, n_head, head_size, head_size], channel_shift [n_layer, n_embd],
+/// mirostat_mu [1], and where there are any penalty_counts [n_vocab] and history [tokens], ids; all F32.
 /// Written whole or not at all. Throws Error{bad_file}.
 void write_session_file(const std::filesystem::path& path, const SessionSnapshot& snapshot, const rwkv7::Config& config,
                         const std::string& hash_of_model);

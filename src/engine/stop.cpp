@@ -10,14 +10,16 @@ StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stop
   std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
 }
 
-std::string StopMatcher::push(std::string_view text) {
-  if (stopped_) return {};
+void StopMatcher::push(std::string_view text, std::string& certain) {
+  if (stopped_) return;
   held_ += text;
   size_t end = std::string::npos;
   for (const std::string& stop : stops_) end = std::min(end, held_.find(stop));
   if (end != std::string::npos) {
     stopped_ = true;
-    return std::exchange(held_, {}).substr(0, end);
+    certain.append(held_, 0, end);
+    held_.clear();
+    return;
   }
   // Keep the longest tail that a stop string begins with.
   size_t n_keep = 0;
@@ -26,9 +28,8 @@ std::string StopMatcher::push(std::string_view text) {
       if (held_.ends_with(std::string_view(stop).substr(0, n))) n_keep = n;
     }
   }
-  std::string certain = held_.substr(0, held_.size() - n_keep);
-  held_.erase(0, certain.size());
-  return certain;
+  certain.append(held_, 0, held_.size() - n_keep);
+  held_.erase(0, held_.size() - n_keep);
 }
 
 std::string StopMatcher::finish() { return std::exchange(held_, {}); }

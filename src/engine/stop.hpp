@@ -13,12 +13,10 @@ class StopMatcher {
   /// Empty stop strings are ignored.
   explicit StopMatcher(std::vector<std::string> stops);
 
-  /// Adds text; returns what is certain now. After stopped() it returns nothing.
-  std::string push(std::string_view text);
+  /// Adds text; appends what is certain now to `certain`. After stopped() that is nothing.
+  void push(std::string_view text, std::string& certain);
   /// What was held back, at the end of the text.
   std::string finish();
-  /// Whether all text that came in was returned: no stop string can have begun.
-  bool clean() const { return held_.empty(); }
   /// Whether a stop string was found. The text before the first one has been returned.
   bool stopped() const { return stopped_; }
 

@@ -9,11 +9,10 @@ void penalties(const Context& context, const PenaltiesInputs& inputs) {
   };
   gpu::ShaderVariant variant = context.variant("penalties");
   variant.constants.emplace_back("ADDITIONS_MAX", kAdditionsMax);
-  context.recorder.dispatch(
-      "penalties", variant,
-      {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read_write(inputs.logits),
-       gpu::read_write(inputs.counts), gpu::read(inputs.additions)},
-      Immediates{inputs.n_vocab}, gpu::Grid{context.n_outputs});
+  context.recorder.dispatch("penalties", variant,
+                            {gpu::read(context.buffers.step), gpu::read(context.buffers.control),
+                             gpu::read_write(inputs.logits), gpu::read(inputs.counts), gpu::read(inputs.additions)},
+                            Immediates{inputs.n_vocab}, gpu::Grid{context.n_outputs});
 }
 
 }  // namespace ravenwing::kernels

@@ -8,10 +8,11 @@
 namespace ravenwing::kernels {
 
 /// penalties() on one row and its slot's counts, both [n_vocab].
-void penalties_ref(std::span<float> logits, std::span<float> counts, const SamplerParams& params,
+void penalties_ref(std::span<float> logits, std::span<const float> counts, const SamplerParams& params,
                    std::span<const LogitAddition> additions);
 
-/// What sampling does to the counts once `id` is drawn: it is one more, unless it is never counted.
+/// What sampling does to the counts once `id` is drawn and stays: all decay, then it is one more, unless it is never
+/// counted.
 void count_token_ref(std::span<float> counts, const SamplerParams& params, uint32_t id,
                      std::span<const uint32_t> uncounted);
 

@@ -66,6 +66,19 @@ struct LogitAddition {
 };
 inline constexpr uint32_t kAdditionsMax = 2048;  // of a slot: SamplerParams::kLogitBiasMax and as many for DRY
 
+/// What sampling gave for an output row, as the shader writes it.
+struct Sampled {
+  uint32_t id = kNoToken;
+  Frozen frozen = Frozen::no;
+  float mirostat_mu = 0;  // of the slot, after the draw
+};
+static_assert(sizeof(Sampled) == 3 * 4);
+
+/// Steps that may be on their way at once. Two let the GPU go on while the CPU looks at what it has sampled and encodes
+/// the next step; the others make up for a CPU that is late now and then. When the CPU finds a stop string, all but the
+/// first were for nothing.
+inline constexpr uint32_t kStepsInFlight = 4;
+
 /// Consecutive tokens of one sequence in a step. An empty chunk does nothing.
 struct StepChunk {
   uint32_t slot = 0;

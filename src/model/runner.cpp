@@ -60,14 +60,11 @@ MemoryUse Runner::memory() const {
 }
 
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }
+void Runner::launch(const kernels::StepInput& input) { impl_->model->launch(input); }
+void Runner::forget_sampled() { impl_->model->forget_sampled(); }
+void Runner::take_sampled(std::vector<kernels::Sampled>& sampled) { impl_->model->take_sampled(sampled); }
 std::vector<float> Runner::read_logits() { return impl_->model->read_logits(); }
 std::vector<float> Runner::read_logits_of(uint32_t output) { return impl_->model->read_logits_of(output); }
-
-std::vector<SampledToken> Runner::read_sampled() {
-  std::vector<SampledToken> result;
-  for (const rwkv7::Sampled& sampled : impl_->model->read_sampled()) result.push_back({sampled.id, sampled.frozen});
-  return result;
-}
 
 void Runner::reset_slot(uint32_t slot) { impl_->model->states().reset(slot); }
 void Runner::begin_request(uint32_t slot, const kernels::ControlBlock& block) {
@@ -92,7 +89,9 @@ void Runner::write_counts(uint32_t slot, std::span<const float> counts) {
 }
 
 void Runner::copy_slot(uint32_t from, uint32_t to) { impl_->model->states().copy(from, to); }
-void Runner::checkpoint(uint32_t slot) { impl_->model->states().checkpoint(slot); }
-void Runner::roll_back(uint32_t slot) { impl_->model->states().roll_back(slot); }
+float Runner::read_mirostat_mu(uint32_t slot) { return impl_->model->states().read_control(slot).mirostat_mu; }
+void Runner::write_mirostat_mu(uint32_t slot, float mu) { impl_->model->states().write_mirostat_mu(slot, mu); }
+void Runner::checkpoint(uint32_t slot, uint32_t place) { impl_->model->states().checkpoint(slot, place); }
+void Runner::roll_back(uint32_t slot, uint32_t place) { impl_->model->states().roll_back(slot, place); }
 
 }  // namespace ravenwing

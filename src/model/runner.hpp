@@ -12,12 +12,6 @@
 
 namespace ravenwing {
 
-/// What sampling gave for an output of a step.
-struct SampledToken {
-  uint32_t id = kernels::kNoToken;
-  kernels::Frozen frozen = kernels::Frozen::no;
-};
-
 /// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so.
 class Runner {
  public:
@@ -35,10 +29,15 @@ class Runner {
   uint32_t outputs_max() const;
 
   void submit(const kernels::StepInput& input);
-  /// Of the last step; all wait for it.
+  /// The same, and sends the results of its outputs to the host, for take_sampled(). At most kernels::kStepsInFlight.
+  void launch(const kernels::StepInput& input);
+  /// Of the oldest launched step that was not taken yet; waits for it.
+  void take_sampled(std::vector<kernels::Sampled>& sampled);
+  /// Gives up what was launched and not taken.
+  void forget_sampled();
+  /// Of the last step; both wait for it.
   std::vector<float> read_logits();
   std::vector<float> read_logits_of(uint32_t output);
-  std::vector<SampledToken> read_sampled();
 
   void reset_slot(uint32_t slot);
   /// What sampling is to do from now on; the session's memory of it stays.
@@ -49,9 +48,11 @@ class Runner {
   std::vector<float> read_counts(uint32_t slot);
   void write_counts(uint32_t slot, std::span<const float> counts);
   void copy_slot(uint32_t from, uint32_t to);
-  /// Keeps a copy of the slot's state on the GPU, one per slot; roll_back() puts the last one back.
-  void checkpoint(uint32_t slot);
-  void roll_back(uint32_t slot);
+  float read_mirostat_mu(uint32_t slot);
+  void write_mirostat_mu(uint32_t slot, float mu);
+  /// Keeps a copy of the slot on the GPU, in place 0 or 1; roll_back() puts it back.
+  void checkpoint(uint32_t slot, uint32_t place);
+  void roll_back(uint32_t slot, uint32_t place);
 
  private:
   struct Impl;

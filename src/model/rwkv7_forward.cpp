@@ -51,7 +51,8 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
       uniforms_(device),
       weights_(upload_weights(device, file, source, options.arena_bytes_max, progress)),
       states_(device, source.config, options.n_slots),
-      scratch_(make_scratch(device, source.config, options, outputs_max_)) {
+      scratch_(make_scratch(device, source.config, options, outputs_max_)),
+      readback_(device, kernels::kStepsInFlight, scratch_.sampled.size()) {
   device_.wait_idle();
 }
 
@@ -81,7 +82,7 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   scratch.hidden = make(uint64_t(options.tokens_max) * act_stride(config.n_ffn) * act_bytes, "hidden");
   scratch.normed = make(uint64_t(outputs_max) * act_stride(config.n_embd) * act_bytes, "normed");
   scratch.logits = make(uint64_t(outputs_max) * config.n_vocab * 4, "logits");
-  scratch.sampled = make(uint64_t(outputs_max) * 8, "sampled");
+  scratch.sampled = make(uint64_t(outputs_max) * sizeof(Sampled), "sampled");
   return scratch;
 }
 
@@ -200,7 +201,7 @@ void Model::head(const kernels::Context& context) {
   kernels::sample(context, {config_.n_vocab, scratch_.logits, states_.counts(), scratch_.sampled});
 }
 
-void Model::submit(const kernels::StepInput& input) {
+wgpu::CommandEncoder Model::encode(const kernels::StepInput& input) {
   RAVENWING_CHECK(input.n_outputs() <= outputs_max_);
   const gpu::Plan& steps = plan(bucket_of(input));
   device_.write(scratch_.step, 0, input.as_bytes());
@@ -208,9 +209,27 @@ void Model::submit(const kernels::StepInput& input) {
   const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
   steps.encode(pass);
   pass.End();
-  device_.submit(encoder.Finish());
   last_n_outputs_ = input.n_outputs();
+  return encoder;
 }
+
+void Model::submit(const kernels::StepInput& input) { device_.submit(encode(input).Finish()); }
+
+void Model::launch(const kernels::StepInput& input) {
+  const wgpu::CommandEncoder encoder = encode(input);
+  // A step without outputs sends a word, so that its end is seen like any other's.
+  const uint64_t bytes = input.n_outputs() * sizeof(Sampled);
+  readback_.copy(encoder, {scratch_.sampled, 0, std::max<uint64_t>(bytes, 4)});
+  device_.submit(encoder.Finish());
+  readback_.send();
+}
+
+void Model::take_sampled(std::vector<Sampled>& sampled) {
+  sampled.resize(readback_.oldest_size() / sizeof(Sampled));
+  readback_.take(std::as_writable_bytes(std::span(sampled)));
+}
+
+void Model::forget_sampled() { readback_.forget(); }
 
 std::vector<float> Model::read_logits() {
   std::vector<float> logits(size_t(last_n_outputs_) * config_.n_vocab);
@@ -232,7 +251,6 @@ std::vector<float> Model::read_logits_of(uint32_t output) {
 std::vector<Sampled> Model::read_sampled() {
   std::vector<Sampled> sampled(last_n_outputs_);
   if (sampled.empty()) return sampled;
-  static_assert(sizeof(Sampled) == 8);
   const auto bytes = device_.read({scratch_.sampled, 0, sampled.size() * sizeof(Sampled)});
   std::memcpy(sampled.data(), bytes.data(), bytes.size());
   return sampled;

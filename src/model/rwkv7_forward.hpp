@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 
+#include "gpu/readback.hpp"
 #include "gpu/uniforms.hpp"
 #include "kernels/matmul.hpp"
 #include "model/rwkv7_state.hpp"
@@ -19,11 +20,7 @@ struct ModelOptions {
   uint64_t arena_bytes_max = 0;    // of one buffer of weights; likewise
 };
 
-/// What sampling gave for an output row.
-struct Sampled {
-  uint32_t id = kernels::kNoToken;
-  kernels::Frozen frozen = kernels::Frozen::no;
-};
+using kernels::Sampled;
 
 class Model {
  public:
@@ -41,12 +38,19 @@ class Model {
   void submit(const kernels::StepInput& input);
   /// The dispatches of such a step, for measuring.
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
+  /// The same, and sends what is sampled to the host. At most kStepsInFlight steps may be
+  /// launched and not yet taken.
+  void launch(const kernels::StepInput& input);
+  /// What the oldest launched step sampled whose results were not taken yet, one per output. Waits for that step.
+  void take_sampled(std::vector<Sampled>& sampled);
+  /// Gives up the results of all launched steps. The steps are still computed.
+  void forget_sampled();
   /// Logits of the last step's outputs, [n_outputs, n_vocab], changed by penalties and bias where a token was drawn.
   /// Waits.
   std::vector<float> read_logits();
   /// The row of one output, [n_vocab].
   std::vector<float> read_logits_of(uint32_t output);
-  /// What the last step sampled, one per output. Waits.
+  /// What the last step sampled, one per output. Waits. For tests.
   std::vector<Sampled> read_sampled();
 
  private:
@@ -62,6 +66,7 @@ class Model {
                               uint32_t outputs_max);
   Bucket bucket_of(const kernels::StepInput& input) const;
   const gpu::Plan& plan(const Bucket& bucket);
+  wgpu::CommandEncoder encode(const kernels::StepInput& input);
 
   void record(const kernels::Context& context);
   void time_mix(const kernels::Context& context, uint32_t layer);
@@ -81,6 +86,7 @@ class Model {
   Scratch scratch_;
   std::map<Bucket, gpu::Plan> plans_;
   uint32_t last_n_outputs_ = 0;
+  gpu::ReadbackRing readback_;
 };
 
 }  // namespace ravenwing::rwkv7

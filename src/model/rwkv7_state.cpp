@@ -110,16 +110,18 @@ void StateArenas::copy(uint32_t from, uint32_t to) {
   copy_in(passage_, to);
 }
 
-void StateArenas::checkpoint(uint32_t slot) {
+void StateArenas::checkpoint(uint32_t slot, uint32_t place) {
+  RAVENWING_CHECK(slot < n_slots_ && place < kPlaces);
   checkpoints_.resize(n_slots_);
-  gpu::Buffer& kept = checkpoints_[slot];
-  if (!kept) kept = device_.create_storage(kept_bytes(), gpu::Account::scratch, "state checkpoint");
-  copy_out(slot, kept);
+  for (gpu::Buffer& kept : checkpoints_[slot]) {
+    if (!kept) kept = device_.create_storage(kept_bytes(), gpu::Account::scratch, "state checkpoint");
+  }
+  copy_out(slot, checkpoints_[slot][place]);
 }
 
-void StateArenas::roll_back(uint32_t slot) {
-  RAVENWING_CHECK(slot < checkpoints_.size() && checkpoints_[slot]);
-  copy_in(checkpoints_[slot], slot);
+void StateArenas::roll_back(uint32_t slot, uint32_t place) {
+  RAVENWING_CHECK(slot < checkpoints_.size() && place < kPlaces && checkpoints_[slot][place]);
+  copy_in(checkpoints_[slot][place], slot);
 }
 
 void StateArenas::write_control(uint32_t slot, const kernels::ControlBlock& block) {
@@ -129,6 +131,11 @@ void StateArenas::write_control(uint32_t slot, const kernels::ControlBlock& bloc
 void StateArenas::begin_request(uint32_t slot, const kernels::ControlBlock& block) {
   const auto words = std::as_bytes(std::span(&block, 1)).first(offsetof(kernels::ControlBlock, mirostat_mu));
   device_.write(control_, slot * sizeof(block), words);
+}
+
+void StateArenas::write_mirostat_mu(uint32_t slot, float mu) {
+  device_.write(control_, slot * sizeof(kernels::ControlBlock) + offsetof(kernels::ControlBlock, mirostat_mu),
+                std::as_bytes(std::span(&mu, 1)));
 }
 
 void StateArenas::write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions) {

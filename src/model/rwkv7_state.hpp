@@ -1,6 +1,7 @@
 // The states of all sequences in GPU memory, by slot.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "kernels/step.hpp"
@@ -20,6 +21,8 @@ struct HostState {
 /// sampling remembers of a text is its counts and its control block.
 class StateArenas {
  public:
+  static constexpr uint32_t kPlaces = 2;  // of checkpoints of a slot
+
   StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots);
 
   uint32_t n_slots() const { return n_slots_; }
@@ -35,15 +38,16 @@ class StateArenas {
   /// The state of a text that has not begun: zero.
   void reset(uint32_t slot);
   void copy(uint32_t from, uint32_t to);
-  /// Keeps a copy of the slot's state, one per slot; its memory is made with the first.
-  void checkpoint(uint32_t slot);
-  void roll_back(uint32_t slot);
+  /// Keeps a copy of the slot, in one of two places per slot; the memory of both is made with the first.
+  void checkpoint(uint32_t slot, uint32_t place);
+  void roll_back(uint32_t slot, uint32_t place);
   void write_control(uint32_t slot, const kernels::ControlBlock& block);
   /// The same for a request on a text that goes on: leaves what outlives requests, mirostat_mu, as it is.
   void begin_request(uint32_t slot, const kernels::ControlBlock& block);
   /// At most kAdditionsMax, each id once; they hold for every draw until the next call or request.
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   kernels::ControlBlock read_control(uint32_t slot);
+  void write_mirostat_mu(uint32_t slot, float mu);
   HostState read(uint32_t slot);
   /// What penalties count: [n_vocab].
   std::vector<float> read_counts(uint32_t slot);
@@ -71,10 +75,10 @@ class StateArenas {
   std::vector<gpu::Buffer> wkv_;
   gpu::Buffer shifts_;  // [layer, 2][slot, n_embd], each pair of layer and kind aligned for a binding
   gpu::Buffer control_;
-  gpu::Buffer passage_;                   // of copy()
-  std::vector<gpu::Buffer> checkpoints_;  // by slot
-  gpu::Buffer counts_;                    // [slot, n_vocab] f32
-  gpu::Buffer additions_;                 // [slot, kAdditionsMax] LogitAddition
+  gpu::Buffer passage_;                                        // of copy()
+  std::vector<std::array<gpu::Buffer, kPlaces>> checkpoints_;  // by slot
+  gpu::Buffer counts_;                                         // [slot, n_vocab] f32
+  gpu::Buffer additions_;                                      // [slot, kAdditionsMax] LogitAddition
 };
 
 }  // namespace ravenwing::rwkv7

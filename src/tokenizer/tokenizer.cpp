@@ -177,11 +177,16 @@ std::string_view Tokenizer::bytes(uint32_t id) const {
 uint32_t Tokenizer::size() const { return uint32_t(vocabulary_->tokens.size()); }
 
 std::string StreamDecoder::push(uint32_t id) {
+  std::string text;
+  push(id, text);
+  return text;
+}
+
+void StreamDecoder::push(uint32_t id, std::string& text) {
   pending_ += tokenizer_.bytes(id);
   const size_t n_complete = utf8_complete_prefix(pending_);
-  std::string text = pending_.substr(0, n_complete);
+  text.append(pending_, 0, n_complete);
   pending_.erase(0, n_complete);
-  return text;
 }
 
 std::string StreamDecoder::finish() { return std::exchange(pending_, {}); }

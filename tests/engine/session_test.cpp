@@ -91,8 +91,8 @@ TEST_SUITE("session") {
     const Completion free = session.generate(ids, greedy(40));
     REQUIRE(free.ids.size() == 40);
     check_same(session.state(), state_after(*engine, ids, free.ids));
-    // A stop string at the beginning, in the first copies of the state, and past several of them.
-    for (const size_t n_ids : {size_t(0), size_t(3), size_t(17), size_t(35)}) {
+    // Before the second copy of the state, and past several; flight_test.cpp has more.
+    for (const size_t n_ids : {size_t(3), size_t(35)}) {
       CAPTURE(n_ids);
       const std::string before = engine->tokenizer().decode(std::span(free.ids).first(n_ids));
       GenerateOptions options = greedy(40);
@@ -151,7 +151,7 @@ TEST_SUITE("session") {
       return text.replace(at, from.size(), to);
     };
     refused(replaced("ravenwing session", "ravenwing sausage"));
-    refused(replaced("\"version\":\"1\"", "\"version\":\"2\""));
+    refused(replaced("\"version\":\"2\"", "\"version\":\"1\""));
     refused(replaced("\"model_hash\":\"", "\"model_hish\":\""));
     refused(replaced("\"time_shift\":", "\"time_shaft\":"));
     refused(replaced("\"pending_token\":\"none\"", "\"pending_token\":\"9999\""));

@@ -13,6 +13,11 @@ EngineOptions demo_options() {
   return options;
 }
 
+std::atomic<bool>& cancel_flag() {
+  static std::atomic<bool> flag = false;
+  return flag;
+}
+
 Engine* exact_engine() {
   static Engine* engine = nullptr;
   static bool tried = false;
@@ -22,6 +27,7 @@ Engine* exact_engine() {
     options.exact = true;
     options.max_sessions = 3;
     options.chunk = 16;
+    options.cancel = &cancel_flag();
     try {
       engine = new Engine(options);
     } catch (const Error& error) {

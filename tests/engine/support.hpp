@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+
 #include "ravenwing/engine.hpp"
 
 namespace ravenwing::test {
@@ -12,6 +14,9 @@ EngineOptions demo_options();
 /// One engine in exact mode for all cases: they share its compiled shaders. Null where there is no adapter. Never
 /// destroyed: when statics are, NVIDIA's driver is gone already.
 Engine* exact_engine();
+
+/// What makes a call of that engine throw Error{cancelled}.
+std::atomic<bool>& cancel_flag();
 
 std::vector<uint32_t> prompt(std::string_view text);
 GenerateOptions greedy(uint32_t n);

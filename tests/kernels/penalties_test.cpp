@@ -59,21 +59,19 @@ void check_against_oracle(test::Gpu& gpu, std::vector<Row> rows) {
     std::copy(rows[i].counts.begin(), rows[i].counts.end(), counts.begin() + ptrdiff_t(slot) * n_vocab);
     std::copy(rows[i].additions.begin(), rows[i].additions.end(), additions.begin() + slot * kernels::kAdditionsMax);
   }
-  const test::Region logits_region = scene.in_place(logits), counts_region = scene.in_place(counts);
+  const test::Region logits_region = scene.in_place(logits), counts_region = scene.input(counts);
   const test::Region additions_region = scene.input(std::as_bytes(std::span(additions)));
   scene.run([&](const kernels::Context& context) {
     kernels::penalties(context,
                        {n_vocab, scene.view(logits_region), scene.view(counts_region), scene.view(additions_region)});
   });
-  std::vector<float> expected_logits, expected_counts = counts;
+  std::vector<float> expected_logits;
   for (uint32_t i = 0; i < rows.size(); ++i) {
     Row& row = rows[i];
     if (row.sample && !row.frozen) kernels::penalties_ref(row.logits, row.counts, row.params, row.additions);
     expected_logits.insert(expected_logits.end(), row.logits.begin(), row.logits.end());
-    std::copy(row.counts.begin(), row.counts.end(), expected_counts.begin() + ptrdiff_t(kSlotStep * i) * n_vocab);
   }
   check_near(scene.floats(logits_region), expected_logits, 40);
-  check_near(scene.floats(counts_region), expected_counts, 3);
 }
 
 }  // namespace

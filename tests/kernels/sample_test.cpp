@@ -2,8 +2,10 @@
 #include "kernels/sample.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
+#include "kernels/penalties_ref.hpp"
 #include "kernels/sample_ref.hpp"
 #include "kernels/values.hpp"
 
@@ -24,6 +26,7 @@ constexpr double kBoundary = 2e-5;
 struct Row {
   std::vector<float> logits;
   ControlBlock control;
+  std::vector<float> counts{};  // of the slot; empty: zeros
 };
 
 struct Outcome {
@@ -42,14 +45,15 @@ std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t 
   scene.control.resize(n_slots);
   const std::vector<uint32_t> ids(n_rows);
   scene.step().add_chunk({0, ids});
-  std::vector<float> logits;
+  std::vector<float> logits, all_counts(size_t(n_slots) * n_vocab);
   for (uint32_t i = 0; i < n_rows; ++i) {
+    std::copy(rows[i].counts.begin(), rows[i].counts.end(), all_counts.begin() + ptrdiff_t(i * slot_step) * n_vocab);
     scene.step().add_output({i, i * slot_step, true});
     scene.control[i * slot_step] = rows[i].control;
     logits.insert(logits.end(), rows[i].logits.begin(), rows[i].logits.end());
   }
-  const test::Region logits_region = scene.input(logits), sampled = scene.output(2 * n_rows);
-  const test::Region counts = scene.in_place(std::vector<float>(size_t(n_slots) * n_vocab));
+  const test::Region logits_region = scene.input(logits), sampled = scene.output(3 * n_rows);
+  const test::Region counts = scene.in_place(all_counts);
   scene.run([&](const kernels::Context& context) {
     kernels::sample(context, {n_vocab, scene.view(logits_region), scene.view(counts), scene.view(sampled)});
   });
@@ -58,8 +62,9 @@ std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t 
   const std::vector<float> counted = scene.floats(counts);
   for (uint32_t i = 0; i < n_rows; ++i) {
     const auto of_slot = counted.begin() + ptrdiff_t(i * slot_step) * n_vocab;
-    outcomes.push_back({words[2 * i], Frozen(words[2 * i + 1]), scene.control_after(i * slot_step),
+    outcomes.push_back({words[3 * i], Frozen(words[3 * i + 1]), scene.control_after(i * slot_step),
                         std::vector<float>(of_slot, of_slot + n_vocab)});
+    CHECK(words[3 * i + 2] == std::bit_cast<uint32_t>(outcomes.back().control.mirostat_mu));
   }
   return outcomes;
 }
@@ -254,28 +259,43 @@ TEST_CASE("mirostat's mu moves as the oracle's, and in no other request") {
         CHECK(after ==
               doctest::Approx(kernels::mirostat_mu_ref(rows[i].logits, params, before, outcomes[i].id)).epsilon(1e-4));
     }
+    // A stop token does not stay in the text.
+    Row stopping{{0, 0, 3, 0}, control_of({.mirostat_tau = 1, .mirostat_eta = 1})};
+    stopping.control.n_stop = 4;
+    for (uint32_t id = 0; id < 4; ++id) stopping.control.stop[id] = id;
+    stopping.control.mirostat_mu = 1.5f;
+    CHECK(run(*gpu, {stopping})[0].control.mirostat_mu == 1.5f);
   }
 }
 
-TEST_CASE("a drawn token is counted once, where penalties are on, and where it stays in the text") {
+TEST_CASE("where penalties are on and the token stays in the text, counts decay and it is counted once") {
   for (const auto& gpu : test::gpus()) {
     const SamplerParams counting = {.temperature = 0, .presence_penalty = 0.1f}, plain = {.temperature = 0};
+    const std::vector<float> before = {4, 0, 3, 0, 1};
     std::vector<Row> rows;
     for (const SamplerParams& params :
-         {plain, counting, SamplerParams{.temperature = 0, .frequency_penalty = -1},
+         {plain, counting, SamplerParams{.temperature = 0, .frequency_penalty = -1, .penalty_decay = 0.3f},
           SamplerParams{.temperature = 0, .repetition_penalty = 1.1f}, counting, counting, counting, counting})
-      rows.push_back({{0, 0, 9, 0, 0}, control_of(params)});
+      rows.push_back({{0, 0, 9, 0, 0}, control_of(params), before});
     rows[4].control.n_uncounted = 2;
     rows[4].control.uncounted[1] = 2;
     rows[5].control.n_stop = 1;
     rows[5].control.stop[0] = 2;
     rows[6].control.limit = 1;
     rows[7].logits[1] = kInfinity;
-    const float expected[] = {0, 1, 1, 1, 0, 0, 1, 0};
     const std::vector<Outcome> outcomes = run(*gpu, rows, 3);
     for (size_t i = 0; i < rows.size(); ++i) {
       INFO("row ", i);
-      CHECK(outcomes[i].counts == std::vector<float>{0, 0, expected[i], 0, 0});
+      const ControlBlock& control = rows[i].control;
+      SamplerParams params = params_of(control);
+      params.presence_penalty = control.presence_penalty;
+      params.frequency_penalty = control.frequency_penalty;
+      params.repetition_penalty = control.repetition_penalty;
+      params.penalty_decay = control.penalty_decay;
+      std::vector<float> expected = before;
+      if (i != 5 && i != 7)
+        kernels::count_token_ref(expected, params, 2, std::span(control.uncounted, control.n_uncounted));
+      CHECK(outcomes[i].counts == expected);
     }
   }
 }
@@ -389,13 +409,13 @@ TEST_CASE("rows that want no token are left alone") {
     scene.step().add_output({0, 0, false});
     scene.step().add_output({2, 1, true});
     const std::vector<float> logits = {5, 1, 1, 5};
-    const test::Region logits_region = scene.input(logits), sampled = scene.output(6);
+    const test::Region logits_region = scene.input(logits), sampled = scene.output(9);
     const test::Region counts = scene.in_place(std::vector<float>(4));
     scene.run([&](const kernels::Context& context) {
       kernels::sample(context, {2, scene.view(logits_region), scene.view(counts), scene.view(sampled)});
     });
-    CHECK(scene.words(sampled) ==
-          std::vector<uint32_t>{test::kCanary, test::kCanary, 1, 0, test::kCanary, test::kCanary});
+    CHECK(scene.words(sampled) == std::vector<uint32_t>{test::kCanary, test::kCanary, test::kCanary, 1, 0, 0,
+                                                        test::kCanary, test::kCanary, test::kCanary});
     const ControlBlock left_alone = scene.control_after(0);
     CHECK(std::memcmp(&left_alone, &scene.control[0], sizeof(ControlBlock)) == 0);
     CHECK(scene.control_after(1).next_token == 1);

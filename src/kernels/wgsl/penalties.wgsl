@@ -15,7 +15,7 @@ struct Addition {
 }
 
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;  // [output row, n_vocab]
-@group(0) @binding(3) var<storage, read_write> counts: array<f32>;  // [slot, n_vocab]
+@group(0) @binding(3) var<storage, read> counts: array<f32>;  // [slot, n_vocab]
 @group(0) @binding(4) var<storage, read> additions: array<Addition>;  // [slot, ADDITIONS_MAX]
 var<immediate> immediates: Immediates;
 
@@ -28,14 +28,12 @@ fn penalise(row: u32, slot: u32, lane: u32) {
   let presence = bitcast<f32>(control_word(slot, CONTROL_PRESENCE_PENALTY));
   let frequency = bitcast<f32>(control_word(slot, CONTROL_FREQUENCY_PENALTY));
   let repetition = bitcast<f32>(control_word(slot, CONTROL_REPETITION_PENALTY));
-  let decay = bitcast<f32>(control_word(slot, CONTROL_PENALTY_DECAY));
   if (!counts_tokens(presence, frequency, repetition)) {
     return;
   }
   for (var id = lane; id < immediates.n_vocab; id += WORKGROUP_SIZE) {
     let count = counts[slot * immediates.n_vocab + id];
     if (count > 0.0) {
-      counts[slot * immediates.n_vocab + id] = count * decay;
       let logit = logits[row + id];
       if (finite(logit)) {
         logits[row + id] = select(logit * repetition, logit / repetition, logit > 0.0) - presence - count * frequency;

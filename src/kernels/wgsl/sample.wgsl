@@ -33,7 +33,7 @@ const LN_2: f32 = 0.69314718;
 @group(0) @binding(1) var<storage, read_write> control: array<u32>;  // [slot, CONTROL_WORDS]
 @group(0) @binding(2) var<storage, read> logits: array<f32>;         // [output row, n_vocab]
 @group(0) @binding(3) var<storage, read_write> counts: array<f32>;    // [slot, n_vocab]
-@group(0) @binding(4) var<storage, read_write> sampled: array<u32>;   // [output row, 2]: id or NONE, frozen
+@group(0) @binding(4) var<storage, read_write> sampled: array<u32>;   // [output row, 3]: id or NONE, frozen, mu
 var<immediate> immediates: Immediates;
 
 var<workgroup> best_keys: array<u32, WORKGROUP_SIZE>;
@@ -320,14 +320,24 @@ fn freeze_reason(id: u32) -> u32 {
   return 0u;
 }
 
+fn keeps_counts() -> bool {
+  return counts_tokens(parameter(CONTROL_PRESENCE_PENALTY), parameter(CONTROL_FREQUENCY_PENALTY),
+                       parameter(CONTROL_REPETITION_PENALTY));
+}
+
 fn is_counted(id: u32) -> bool {
   for (var i = 0u; i < min(slot_control[CONTROL_N_UNCOUNTED], UNCOUNTED_MAX); i++) {
     if (slot_control[CONTROL_UNCOUNTED + i] == id) {
       return false;
     }
   }
-  return counts_tokens(parameter(CONTROL_PRESENCE_PENALTY), parameter(CONTROL_FREQUENCY_PENALTY),
-                       parameter(CONTROL_REPETITION_PENALTY));
+  return true;
+}
+
+fn report(output: u32, id: u32, frozen: u32, mu: u32) {
+  sampled[3u * output] = id;
+  sampled[3u * output + 1u] = frozen;
+  sampled[3u * output + 2u] = mu;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -346,8 +356,7 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let frozen = workgroupUniformLoad(&slot_control[CONTROL_FROZEN]);
   if (frozen != 0u) {
     if (lane.index == 0u) {
-      sampled[2u * workgroup.x] = NONE;
-      sampled[2u * workgroup.x + 1u] = frozen;
+      report(workgroup.x, NONE, frozen, slot_control[CONTROL_MIROSTAT_MU]);
     }
     return;
   }
@@ -378,16 +387,29 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
       mu = steered_mu(drawn, temperature);
     }
   }
+  let reason = select(freeze_reason(id), FROZEN_NUMERICAL, numerical);
+  let stays = reason == 0u || reason == FROZEN_LIMIT;
+  let first_count = output_row.slot * immediates.n_vocab;
+  if (stays && keeps_counts()) {
+    for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
+      let count = counts[first_count + i];
+      if (count > 0.0) {
+        counts[first_count + i] = count * parameter(CONTROL_PENALTY_DECAY);
+      }
+    }
+  }
+  // The token is counted by another invocation than its count decays in, after it: an fma would round once less than
+  // the CPU, which counts again what it takes back.
+  storageBarrier();
   if (lane.index == 0u) {
-    let reason = select(freeze_reason(id), FROZEN_NUMERICAL, numerical);
+    mu = select(parameter(CONTROL_MIROSTAT_MU), mu, stays);
     control[base + CONTROL_NEXT_TOKEN] = id;
     control[base + CONTROL_FROZEN] = reason;
     control[base + CONTROL_N_GENERATED] = slot_control[CONTROL_N_GENERATED] + 1u;
     control[base + CONTROL_MIROSTAT_MU] = bitcast<u32>(mu);
-    sampled[2u * workgroup.x] = select(id, NONE, numerical);
-    sampled[2u * workgroup.x + 1u] = reason;
-    if ((reason == 0u || reason == FROZEN_LIMIT) && is_counted(id)) {
-      counts[output_row.slot * immediates.n_vocab + id] += 1.0;
+    report(workgroup.x, select(id, NONE, numerical), reason, bitcast<u32>(mu));
+    if (stays && keeps_counts() && is_counted(id)) {
+      counts[first_count + id] += 1.0;
     }
   }
 }
