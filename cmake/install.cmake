@@ -28,7 +28,8 @@ install(FILES ${CMAKE_BINARY_DIR}/package/RavenwingConfig.cmake ${CMAKE_BINARY_D
 # ravenwing_install_output(FOLDER FILE ARGUMENTS...): installs what the program prints.
 function(ravenwing_install_output folder name)
   set(file ${CMAKE_BINARY_DIR}/package/${name})
-  install(CODE "execute_process(COMMAND $<TARGET_FILE:ravenwing> ${ARGN} OUTPUT_FILE ${file} COMMAND_ERROR_IS_FATAL ANY)")
+  list(JOIN ARGN " " arguments)
+  install(CODE "execute_process(COMMAND \"$<TARGET_FILE:ravenwing>\" ${arguments} OUTPUT_FILE \"${file}\" COMMAND_ERROR_IS_FATAL ANY)")
   install(FILES ${file} DESTINATION share/${folder})
 endfunction()
 ravenwing_install_output(man/man1 ravenwing.1 man)
