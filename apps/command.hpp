@@ -27,6 +27,8 @@ void add_doctor(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_perplexity(CLI::App& program);
 void add_logits(CLI::App& program);
+void add_completion(CLI::App& program);
+void add_man(CLI::App& program);
 
 template <typename... Args>
 [[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {

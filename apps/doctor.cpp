@@ -1,6 +1,7 @@
 // ravenwing doctor: a paragraph to paste into a bug report.
 #include <CLI/CLI.hpp>
 
+#include "build_info.hpp"
 #include "command.hpp"
 #include "system_info.hpp"
 #include "terminal.hpp"
@@ -28,7 +29,8 @@ bool run_self_tests(const std::string& device) {
 }
 
 void run(const std::string& device) {
-  write_out(fmt::format("Ravenwing {} on {}\n", RAVENWING_VERSION, operating_system()));
+  write_out(version_text());
+  write_out(fmt::format("System: {}\n", operating_system()));
   write_out(fmt::format("Vulkan loader: {}\n", vulkan_loader()));
   write_out(fmt::format("WebGPU library: {}\n", webgpu_library()));
   const std::vector<DeviceInfo> devices = list_devices();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "build_info.hpp"
 #include "command.hpp"
 #include "suggest.hpp"
 #include "terminal.hpp"
@@ -85,7 +86,7 @@ ExitStatus usage_error(const CLI::App& program, const CLI::ParseError& error) {
 
 ExitStatus parse_and_run(int argc, char** argv) {
   CLI::App program("Runs RWKV-7 language models on any GPU that WebGPU reaches.", "ravenwing");
-  program.set_version_flag("--version", "ravenwing " RAVENWING_VERSION, "print the version");
+  program.set_version_flag("--version", version_text, "print version, commit, compiler and WebGPU library");
   program.require_subcommand(1);
   program.footer("Every command has --help.\nExample:\n  ravenwing generate -p \"Once upon a time\" -n 100");
   add_generate(program);
@@ -97,10 +98,12 @@ ExitStatus parse_and_run(int argc, char** argv) {
   add_tokenize(program);
   add_perplexity(program);
   add_logits(program);
+  add_completion(program);
+  add_man(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::CallForVersion& version) {
-    write_out(std::string(version.what()) + "\n");
+    write_out(version.what());
   } catch (const CLI::CallForHelp&) {
     write_out(program.help());
   } catch (const CLI::ParseError& error) {

@@ -35,9 +35,9 @@ void add_filters(CLI::App& command, SamplerParams& sampler) {
   add_number(command, "--typical-p", sampler.typical_p, "P",
              "choose among those of the most typical surprise that have P together; 1: all");
   const std::map<std::string, SamplerOrder> orders = {{"rwkv", SamplerOrder::rwkv}, {"llama", SamplerOrder::llama}};
-  command.add_option("--sampler-order", sampler.order, "order of the filters: rwkv or llama (docs/sampling.md) [rwkv]")
+  command.add_option("--sampler-order", sampler.order, "order of the filters (docs/sampling.md) [rwkv]")
       ->type_name("ORDER")
-      ->transform(CLI::CheckedTransformer(orders).description(""))
+      ->transform(CLI::CheckedTransformer(orders).description("{rwkv,llama}"))
       ->group("Sampling");
   add_number(command, "--xtc-probability", sampler.xtc_probability, "P",
              "how often XTC takes away the most probable tokens; 0: never");

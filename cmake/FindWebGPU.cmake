@@ -2,6 +2,7 @@
 #   1. find_package(Dawn): a system or self-built Dawn
 #   2. RAVENWING_WEBGPU_ROOT (cache or environment): a folder with include/webgpu/webgpu_cpp.h and lib/<library>
 #   3. third_party/webgpu: the pinned packages, put there by tools/setup.sh
+# WebGPU_VERSION and WebGPU_SHA256 say which library it is.
 #
 # The pinned library has no SONAME and exports 218 000 unrelated symbols (zstd, zlib, absl, operator new among them).
 # So nothing is linked against it: a stub that has the wgpu* names alone stands in for it at link time, and the real
@@ -13,6 +14,8 @@ if(Dawn_FOUND AND TARGET dawn::webgpu_dawn)
     target_link_libraries(WebGPU::WebGPU INTERFACE dawn::webgpu_dawn)
   endif()
   set(WebGPU_FOUND TRUE)
+  set(WebGPU_VERSION "Dawn of ${Dawn_DIR}")
+  set(WebGPU_SHA256 "unknown")
   return()
 endif()
 
@@ -45,6 +48,18 @@ if(WebGPU_FOUND AND NOT TARGET WebGPU::WebGPU)
     file(WRITE ${_stub_dir}/stub.c "${_source}")
     execute_process(COMMAND ${CMAKE_C_COMPILER} -shared -fPIC -nostdlib -Wl,-soname,${WebGPU_LIBRARY_NAME}
       -o ${_stub} ${_stub_dir}/stub.c COMMAND_ERROR_IS_FATAL ANY)
+  endif()
+  # The hash of 130 MB takes a second: kept until the library changes.
+  if(NOT EXISTS ${_stub_dir}/sha256 OR ${WebGPU_LIBRARY} IS_NEWER_THAN ${_stub_dir}/sha256)
+    file(SHA256 ${WebGPU_LIBRARY} _sha256)
+    file(WRITE ${_stub_dir}/sha256 ${_sha256})
+  endif()
+  file(READ ${_stub_dir}/sha256 WebGPU_SHA256)
+  # "PACKAGE==VERSION ..." of tools/setup_webgpu.sh; another library says nothing of itself.
+  set(WebGPU_VERSION ${WebGPU_LIBRARY_NAME})
+  if(EXISTS ${WebGPU_LIBRARY_DIR}/../VERSION)
+    file(READ ${WebGPU_LIBRARY_DIR}/../VERSION _version)
+    string(REGEX MATCH "^[^ \n]+" WebGPU_VERSION "${_version}")
   endif()
   add_library(WebGPU::WebGPU SHARED IMPORTED)
   set_target_properties(WebGPU::WebGPU PROPERTIES

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 /// "User: ...\n\nAssistant: ...", as RWKV7-G1x-templates of RWKV-LM has it, and as older World models know it.
@@ -41,3 +42,4 @@ std::string without_thought(std::string_view answer);
 std::vector<std::string> chat_stops();
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 /// What an adapter offers, or what an open device was given.
@@ -38,3 +39,4 @@ struct DeviceInfo {
 std::vector<DeviceInfo> list_devices();
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

@@ -18,6 +18,7 @@
 #include "ravenwing/sampler_params.hpp"
 #include "ravenwing/tokenizer.hpp"
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 struct EngineOptions {
@@ -144,7 +145,7 @@ class Session {
   /// session then stays as it is.
   void load(const std::filesystem::path& path);
 
-  struct Impl;  // the library's own
+  struct [[gnu::visibility("hidden")]] Impl;  // the library's own
 
  private:
   friend class Engine;
@@ -182,7 +183,7 @@ class Engine {
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
 
-  struct Impl;  // the library's own
+  struct [[gnu::visibility("hidden")]] Impl;  // the library's own
 
  private:
   std::unique_ptr<Impl> impl_;
@@ -193,3 +194,4 @@ class Engine {
 std::string self_test(const std::string& device, const std::string& tier);
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 enum class ErrorCode {
@@ -27,3 +28,4 @@ class Error : public std::runtime_error {
 };
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

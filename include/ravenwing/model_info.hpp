@@ -9,6 +9,7 @@
 
 #include "ravenwing/tokenizer.hpp"
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 struct TensorInfo {
@@ -44,3 +45,4 @@ Tokenizer model_tokenizer(const std::filesystem::path& model, const std::filesys
 std::filesystem::path demo_model_path();
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

@@ -1,16 +1,17 @@
 // How the next token is chosen from the logits. docs/sampling.md has the formulas.
 #pragma once
 
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "ravenwing/error.hpp"
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 /// The order of the filters. Each works on the tokens that the former ones left, their probabilities renormalised;
@@ -95,9 +96,9 @@ struct SamplerParams {
   }
   static std::string number(float value) {
     char text[32];
-    std::snprintf(text, sizeof text, "%g", double(value));
-    return text;
+    return {text, std::to_chars(text, text + sizeof text, value).ptr};  // with a point, whatever the locale
   }
 };
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

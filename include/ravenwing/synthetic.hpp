@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 /// A model file in memory, for measuring. Linux.
@@ -29,3 +30,4 @@ class SyntheticModel {
 void write_synthetic_model(std::string_view spec, const std::filesystem::path& path);
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
 /// The RWKV "World" tokeniser: a trie over byte strings, greedy longest match. Immutable, so any number of threads may
@@ -69,3 +70,4 @@ class StreamDecoder {
 };
 
 }  // namespace ravenwing
+#pragma GCC visibility pop

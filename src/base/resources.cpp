@@ -1,5 +1,8 @@
-// src/base/resources.cpp: looks beside the program, so that it works from any working directory.
+// src/base/resources.cpp: looks beside the program or the library, so that it works from any working directory.
 #include "base/resources.hpp"
+
+#include <dlfcn.h>
+#include <link.h>
 
 #include <cstdlib>
 
@@ -16,13 +19,27 @@ fs::path executable_dir() {
   return program.parent_path();
 }
 
+fs::path library_dir() {
+  Dl_info info = {};
+  link_map* map = nullptr;
+  const auto here = reinterpret_cast<const void*>(&library_dir);
+  // The program itself has no name there.
+  if (dladdr1(here, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || map->l_name[0] == '\0') {
+    return executable_dir();
+  }
+  std::error_code error;
+  const fs::path library = fs::canonical(map->l_name, error);
+  if (error) fail(ErrorCode::bad_file, "[resources] {}: {}", map->l_name, error.message());
+  return library.parent_path();
+}
+
 std::optional<fs::path> find_resource(std::string_view relative) {
   // An unreadable folder counts as a missing one: the caller's message says what was looked for.
   std::error_code ignored;
   if (const char* home = std::getenv("RAVENWING_HOME"); home && *home) {
     if (fs::path found = fs::path(home) / relative; fs::exists(found, ignored)) return found;
   }
-  fs::path found = executable_dir().parent_path() / "share" / "ravenwing" / relative;
+  fs::path found = library_dir().parent_path() / "share" / "ravenwing" / relative;
   if (fs::exists(found, ignored)) return found;
   return std::nullopt;
 }

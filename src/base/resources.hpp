@@ -1,4 +1,4 @@
-// The files that travel with the program: the demo model, the unpacked software driver.
+// The files that travel with the program and the library: the demo model, the unpacked software driver.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +10,10 @@ namespace ravenwing {
 /// The folder that holds the running program, symbolic links resolved. Throws Error{bad_file} where /proc is missing.
 std::filesystem::path executable_dir();
 
-/// The first existing of $RAVENWING_HOME/`relative` and <executable_dir>/../share/ravenwing/`relative`.
+/// The folder of the shared library that this code is part of, or executable_dir() where it is part of the program.
+std::filesystem::path library_dir();
+
+/// The first existing of $RAVENWING_HOME/`relative` and <library_dir>/../share/ravenwing/`relative`.
 /// Known names: `models/demo/tiny-rwkv7-Q4_K_M.gguf`, `mesa/lvp_icd.json`, `mesa/lib/libdrm.so.2`.
 std::optional<std::filesystem::path> find_resource(std::string_view relative);
 

@@ -65,11 +65,14 @@ class DeviceTest(ProgramTest):
 
     def test_doctor(self):
         report = self.run_program("doctor")[0].decode()
-        self.assertRegex(report, r"\ARavenwing \d+\.\d+\.\d+ on .*Linux \d")
+        self.assertTrue(report.startswith(self.run_program("--version")[0].decode()))
+        self.assertRegex(report, r"\nSystem: .*Linux \d")
         self.assertRegex(report, r"\nVulkan loader: 1\.\d+\.\d+, /.*libvulkan")
         path, found = re.search(r"\nWebGPU library: (/.*), SHA-256 ([0-9a-f]{64})\n", report).groups()
         with open(path, "rb") as file:
             self.assertEqual(found, hashlib.file_digest(file, "sha256").hexdigest())
+        built_for = re.search(r"\nBuilt for WebGPU library: .*, SHA-256 ([0-9a-f]{64}|unknown)\n", report)[1]
+        self.assertIn(built_for, (found, "unknown"))
         first = self.run_json("devices")[0]
         self.assertIn(f"\nAdapter 0: {first['name']}", report)
         tiers = ["T0", "T1"] if first["tier"] == "T1" else ["T0"]

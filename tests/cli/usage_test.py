@@ -26,7 +26,51 @@ class HelpTest(ProgramTest):
 
     def test_version(self):
         stdout, _ = self.run_program("--version")
-        self.assertRegex(stdout, rb"\Aravenwing \d+\.\d+\.\d+\n\Z")
+        pattern = rb"\Aravenwing \d+\.\d+\.\d+ \(commit (\w+)(-dirty)?(?:, (\d{4}-\d\d-\d\d))?\)\n" \
+                  rb"Compiler: \S+ \d+\..*\nBuilt for WebGPU library: \S+.*, SHA-256 ([0-9a-f]{64}|unknown)\n\Z"
+        self.assertRegex(stdout, pattern)
+        commit, dirty, date, _ = re.match(pattern, stdout).groups()
+        git = subprocess.run(["git", "-C", ROOT, "rev-parse", "--show-prefix"], capture_output=True)
+        if git.returncode != 0 or git.stdout != b"\n":
+            self.assertEqual((commit, dirty, date), (b"unknown", None, None))
+            return
+        # Which commit HEAD was at when it was built; that may be an older one.
+        shown = subprocess.run(["git", "-C", ROOT, "show", "-s", "--format=%cs", commit.decode()], capture_output=True, check=True)
+        self.assertEqual(shown.stdout.strip(), date)
+
+
+class BuildInfoTest(unittest.TestCase):
+    """cmake/build_info.cmake in a repository made for the purpose."""
+
+    def test_commit(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def git(*args):
+                subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *args], check=True, capture_output=True)
+
+            def commit_in(source):
+                path = os.path.join(folder, "out.cpp")
+                subprocess.run(["cmake", "-D", f"OUTPUT={path}", "-D", f"SOURCE_DIR={source}", "-D", "VERSION=1.2.3",
+                                "-P", os.path.join(ROOT, "cmake/build_info.cmake")], check=True,
+                               env={**os.environ, "GIT_CEILING_DIRECTORIES": os.path.dirname(folder)})
+                with open(path, encoding="utf-8") as file:
+                    text = file.read()
+                self.assertIn('.version = "1.2.3"', text)
+                return re.search(r'commit = "(.*)"', text)[1], os.stat(path).st_mtime_ns
+
+            self.assertEqual(commit_in(folder)[0], "unknown")
+            git("init")
+            self.assertEqual(commit_in(folder)[0], "unknown")  # no commit yet
+            open(os.path.join(folder, "file"), "w").close()
+            os.mkdir(os.path.join(folder, "inner"))
+            git("add", "file")
+            git("commit", "-m", "a")
+            clean, written = commit_in(folder)
+            self.assertRegex(clean, r"\A[0-9a-f]{12}\Z")
+            self.assertEqual(commit_in(folder), (clean, written))  # left alone: nothing is compiled again
+            self.assertEqual(commit_in(os.path.join(folder, "inner"))[0], "unknown")  # somebody else's repository
+            with open(os.path.join(folder, "file"), "w") as file:
+                file.write("x")
+            self.assertEqual(commit_in(folder)[0], clean + "-dirty")
 
 
 class ReadmeTest(ProgramTest):
@@ -65,6 +109,9 @@ class UsageTest(ProgramTest):
             (["generate", "-n", "many"], ["--max-tokens"]),
             (["generate", "-n", "-1", "-p", "a"], ["--max-tokens"]),
             (["generate", "-n", "1", "-n", "2"], ["--max-tokens"]),
+            (["generate", "-p", "a", "-p", "b"], ["--prompt"]),
+            (["generate", "-m"], ["--model"]),
+            (["tokenize", "--json=maybe", "a"], ["--json"]),
             (["generate", "-p", "a", "--temp", "nan"], ["temperature"]),
             (["generate", "-p", "a", "--top-p", "1.5"], ["top_p"]),
             (["generate", "-p", "a", "--min-p", "2"], ["min_p is 2", "0 to 1"]),
@@ -86,6 +133,9 @@ class UsageTest(ProgramTest):
         ):
             with self.subTest(args=args):
                 self.expect_error(*args, status=2, words=words)
+
+    def test_a_switch_may_be_given_twice(self):
+        self.assertEqual(self.run_program("tokenize", "--json", "--json", "a"), self.run_program("tokenize", "--json", "a"))
 
     def test_no_prompt_on_a_terminal(self):
         terminal, stdin = pty.openpty()
@@ -140,11 +190,21 @@ class StreamTest(ProgramTest):
         # More than a pipe holds, so that writing must fail.
         status, stdout, stderr = self.shell("head -c 300000 /dev/zero | \"$P\" tokenize - | head -c 4")
         self.assertEqual((status, stdout, stderr), (0, b"1 1 ", ""))
+        for args in ("--help", "--version", "generate --help", "man", "completion bash"):
+            self.assertEqual(self.shell(f"sleep 0.2 | \"$P\" {args} | true"), (0, b"", ""), args)
+
+    @needs_adapter
+    def test_reader_that_goes_away_from_a_story(self):
+        status, stdout, stderr = self.shell("\"$P\" generate -p Once -n 400 --temp 0 | head -c 4")
+        self.assertEqual((status, len(stdout)), (0, 4))
+        self.assertNotIn("error", stderr)
 
     def test_closed_and_full_streams(self):
         for line, words in (("\"$P\" tokenize hello >&-", "cannot write"), ("\"$P\" --help >&-", "cannot write"),
                             ("\"$P\" tokenize hello >/dev/full", "No space left"),
-                            ("\"$P\" tokenize - <&-", "cannot read standard input")):
+                            ("\"$P\" tokenize - <&-", "cannot read standard input"),
+                            ("\"$P\" generate <&-", "cannot read standard input"),
+                            ("\"$P\" perplexity -f - <&-", "cannot read standard input")):
             with self.subTest(line=line):
                 status, _, stderr = self.shell(line)
                 self.assertEqual(status, 1)
