@@ -12,8 +12,14 @@ Grid folded_grid(uint64_t n, uint32_t z, uint32_t dimension_max) {
   return {uint32_t(divide_up(n, rows)), uint32_t(rows), z};
 }
 
-void Plan::encode(const wgpu::ComputePassEncoder& pass) const {
-  for (const Dispatch& dispatch : dispatches_) {
+void Plan::encode_section(const wgpu::ComputePassEncoder& pass, size_t section) const {
+  const bool last = section + 1 == sections_.size();
+  encode(pass, sections_[section], last ? dispatches_.size() : sections_[section + 1]);
+}
+
+void Plan::encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end) const {
+  for (size_t i = begin; i < end; ++i) {
+    const Dispatch& dispatch = dispatches_[i];
     pass.SetPipeline(dispatch.pipeline);
     pass.SetBindGroup(0, dispatch.bindings);
     pass.SetImmediates(0, dispatch.immediates.data(), dispatch.n_immediates * 4);
@@ -23,6 +29,7 @@ void Plan::encode(const wgpu::ComputePassEncoder& pass) const {
 
 void Recorder::add(Dispatch dispatch, ShaderVariant variant, const std::vector<Binding>& bindings) {
   for (const Binding& binding : bindings) variant.bindings.push_back(binding.access);
+  if (plan_ == nullptr) return cache_.prepare(variant);
   const Pipeline& pipeline = cache_.get(variant);
   std::vector<wgpu::BindGroupEntry> entries(bindings.size());
   for (size_t i = 0; i < bindings.size(); ++i) {
@@ -37,7 +44,7 @@ void Recorder::add(Dispatch dispatch, ShaderVariant variant, const std::vector<B
   descriptor.entries = entries.data();
   dispatch.pipeline = pipeline.handle;
   dispatch.bindings = device().handle().CreateBindGroup(&descriptor);
-  plan_.add(std::move(dispatch));
+  plan_->add(std::move(dispatch));
 }
 
 }  // namespace ravenwing::gpu
