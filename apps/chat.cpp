@@ -294,7 +294,7 @@ void add_chat(CLI::App& program) {
       ->type_name("MODE")
       ->check(CLI::IsMember({"off", "fake", "on", "brief", "normal", "deep"}))
       ->capture_default_str();
-  command->add_option("--load", flags->load, "go on from what /save wrote")->type_name("FILE");
+  command->add_option("--resume", flags->load, "go on from what /save wrote")->type_name("FILE");
   command->add_option("--history", flags->history, "file that keeps what was typed; an empty name keeps nothing")
       ->type_name("FILE");
   command->add_option("-n,--max-tokens", flags->options.max_tokens, "tokens of an answer at most")

@@ -4,10 +4,21 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <memory>
 
 #include "terminal.hpp"
 
 namespace ravenwing::apps {
+namespace {
+
+LoadMode load_mode_of(std::string_view text) {
+  for (const LoadMode mode : {LoadMode::full, LoadMode::lazy}) {
+    if (text == name(mode)) return mode;
+  }
+  return LoadMode::stream;
+}
+
+}  // namespace
 
 void add_device_flag(CLI::App& command, std::string& device) {
   command.add_option("--device", device, "adapter: its index or part of its name (see `devices`), or `software`")
@@ -24,19 +35,33 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->type_name("TIER")
       ->check(CLI::IsMember({"T0", "T1", "T2"}));
   command.add_flag("--exact", flags.exact, "the same bits whatever the chunking; slower");
+  command.add_option("--load", flags.load, "weights: stream to the GPU, full: into memory first, lazy: when needed")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"stream", "full", "lazy"}))
+      ->capture_default_str();
+  command.add_flag("--no-mmap", flags.no_mmap, "read the model's header instead of mapping it");
+  command.add_flag("--no-pipeline-cache", flags.no_pipeline_cache, "compile all shaders anew, and keep none");
 }
 
 Engine open_engine(const EngineFlags& flags, EngineOptions options) {
-  Progress progress("loading");
+  // Shared: a lazy engine goes on loading when this function has returned.
+  auto progress = std::make_shared<Progress>("loading");
   options.model = flags.model.empty() ? demo_model_path() : std::filesystem::path(flags.model);
   options.vocab = flags.vocab;
   options.device = flags.device;
   options.tier = flags.tier;
   options.exact = flags.exact;
-  options.on_progress = [&progress](uint64_t done, uint64_t total) { progress.update(done, total); };
+  options.pipeline_cache = !flags.no_pipeline_cache;
+  options.load = load_mode_of(flags.load);
+  options.mmap = !flags.no_mmap;
+  options.on_progress = [progress](uint64_t done, uint64_t total) {
+    if (done < total)
+      progress->update(done, total);
+    else
+      progress->finish();
+  };
   options.cancel = &interrupted();
   Engine engine(options);
-  progress.finish();
   if (engine.device().software && flags.device.empty()) {
     write_message("no GPU found, using software Vulkan ({}): slow", engine.device().name);
   }

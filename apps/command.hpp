@@ -38,7 +38,8 @@ template <typename... Args>
 /// What every command that runs a model takes.
 struct EngineFlags {
   std::string model, vocab, device, tier;  // as in EngineOptions; no model: the demo model
-  bool exact = false;
+  std::string load = "stream";
+  bool exact = false, no_mmap = false, no_pipeline_cache = false;
 };
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 /// All of SamplerParams but the seed.

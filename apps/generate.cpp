@@ -37,6 +37,10 @@ nlohmann::ordered_json to_json(const TokenLogprobs& logprobs) {
   return json;
 }
 
+nlohmann::ordered_json to_json(const PipelineCacheUse& use) {
+  return {{"hits", use.hits}, {"misses", use.misses}, {"damaged", use.damaged}};
+}
+
 std::string to_json(const Engine& engine, const Completion& completion, const GenerateOptions& options) {
   const Timings& timings = completion.timings;
   nlohmann::ordered_json json = {{"text", completion.text},
@@ -49,10 +53,12 @@ std::string to_json(const Engine& engine, const Completion& completion, const Ge
                                  {"timings",
                                   {{"load_ms", engine.load_ms()},
                                    {"device_ms", engine.device_ms()},
+                                   {"first_token_ms", engine.first_token_ms()},
                                    {"prefill_tokens", timings.prefill_tokens},
                                    {"prefill_tok_s", per_second(timings.prefill_tokens, timings.prefill_ms)},
                                    {"decode_tokens", timings.decode_tokens},
-                                   {"decode_tok_s", per_second(timings.decode_tokens, timings.decode_ms)}}}};
+                                   {"decode_tok_s", per_second(timings.decode_tokens, timings.decode_ms)}}},
+                                 {"pipeline_cache", to_json(engine.pipeline_cache())}};
   if (options.logprobs) json["logprobs"] = nlohmann::ordered_json::array();
   for (const TokenLogprobs& logprobs : completion.logprobs) json["logprobs"].push_back(to_json(logprobs));
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -60,9 +66,10 @@ std::string to_json(const Engine& engine, const Completion& completion, const Ge
 
 void write_timings(const Engine& engine, const Timings& timings, uint64_t seed) {
   write_message(
-      "load {:.0f} ms (and the device {:.0f} ms), prefill {} tokens at {:.1f} tok/s, decode {} tokens at {:.1f} tok/s, "
-      "{} {}, seed {}",
-      engine.load_ms(), engine.device_ms(), timings.prefill_tokens,
+      "load {:.0f} ms (and the device {:.0f} ms), first token after {:.0f} ms, prefill {} tokens at {:.1f} tok/s, "
+      "decode "
+      "{} tokens at {:.1f} tok/s, {} {}, seed {}",
+      engine.load_ms(), engine.device_ms(), engine.first_token_ms(), timings.prefill_tokens,
       per_second(timings.prefill_tokens, timings.prefill_ms), timings.decode_tokens,
       per_second(timings.decode_tokens, timings.decode_ms), engine.device().name, engine.device().tier, seed);
 }

@@ -21,6 +21,14 @@
 #pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
 
+/// How weights come to the GPU. Results have the same bits.
+enum class LoadMode {
+  stream,  // read and copied at the same time, all before the first step
+  full,    // the whole file is read into memory first
+  lazy,    // the first step that needs a layer loads it: an engine is ready at once, its first tokens come later
+};
+std::string_view name(LoadMode mode);
+
 struct EngineOptions {
   std::filesystem::path model;  // .gguf or .safetensors
   std::filesystem::path vocab;  // instead of the model's own vocabulary
@@ -29,7 +37,11 @@ struct EngineOptions {
   bool exact = false;    // bit-equal results alone, in any batch and under any chunking
   uint32_t chunk = 512;  // tokens of one step at most, 1 to 512
   uint32_t max_sessions = 4;
-  /// Called while weights are loaded; bytes done and in all.
+  LoadMode load = LoadMode::stream;
+  bool mmap = true;            // map the file to read its header; its weights are always read
+  bool pipeline_cache = true;  // keep compiled shaders in the user's cache folder (README.md)
+  /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
+  /// load says that all are done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   /// Looked at between steps and while loading: once true, the call in progress throws Error{cancelled}.
   const std::atomic<bool>* cancel = nullptr;
@@ -38,6 +50,11 @@ struct EngineOptions {
 /// GPU memory in use, bytes.
 struct MemoryUse {
   uint64_t weights = 0, state = 0, scratch = 0;
+};
+
+/// What the cache of compiled shaders gave so far. Damaged entries are among the misses; they were dropped.
+struct PipelineCacheUse {
+  uint64_t hits = 0, misses = 0, damaged = 0;
 };
 
 /// All memory of one text, in float. w[layer][head][i][j]: i value channel, j key channel.
@@ -177,6 +194,10 @@ class Engine {
   /// Milliseconds from opening the file to ready; the device's own start is device_ms.
   double load_ms() const;
   double device_ms() const;
+  /// From opening the file to the first token that any generation gave, without the device's own start; 0 before.
+  double first_token_ms() const;
+  /// All zero where there is no cache.
+  PipelineCacheUse pipeline_cache() const;
 
   /// Throws Error{bad_request} when max_sessions are in use.
   Session new_session();

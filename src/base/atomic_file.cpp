@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <string>
 
 #include "base/error.hpp"
@@ -22,7 +23,9 @@ class TemporaryFile {
       : target_(target), name_(target.native() + ".tmp-XXXXXX") {
     descriptor_ = mkostemp(name_.data(), O_CLOEXEC);
     if (descriptor_ < 0) fail_with_errno();
-    // mkostemp lets only the owner read; the file gets what any other would.
+    // mkostemp lets only the owner read; the file gets what any other would. The mask can only be read by setting it.
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
     const mode_t mask = umask(0);
     umask(mask);
     fchmod(descriptor_, 0666 & ~mask);
@@ -43,8 +46,8 @@ class TemporaryFile {
     }
   }
 
-  void move_to_target() {
-    if (fsync(descriptor_) != 0) fail_with_errno();
+  void move_to_target(Flush flush) {
+    if (flush == Flush::yes && fsync(descriptor_) != 0) fail_with_errno();
     // Some file systems tell of a full disk only here.
     const int closed = close(descriptor_);
     descriptor_ = -1;
@@ -65,10 +68,11 @@ class TemporaryFile {
 
 }  // namespace
 
-void write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts) {
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts,
+                           Flush flush) {
   TemporaryFile file(path);
   for (const auto& part : parts) file.write(part);
-  file.move_to_target();
+  file.move_to_target(flush);
 }
 
 }  // namespace ravenwing

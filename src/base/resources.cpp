@@ -44,4 +44,14 @@ std::optional<fs::path> find_resource(std::string_view relative) {
   return std::nullopt;
 }
 
+std::optional<fs::path> cache_folder() {
+  if (const char* folder = std::getenv("RAVENWING_CACHE_DIR"))
+    return *folder ? std::optional<fs::path>(folder) : std::nullopt;
+  // The XDG specification has relative paths ignored.
+  if (const char* folder = std::getenv("XDG_CACHE_HOME"); folder && *folder == '/')
+    return fs::path(folder) / "ravenwing";
+  if (const char* home = std::getenv("HOME"); home && *home == '/') return fs::path(home) / ".cache" / "ravenwing";
+  return std::nullopt;
+}
+
 }  // namespace ravenwing

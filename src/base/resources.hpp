@@ -17,4 +17,8 @@ std::filesystem::path library_dir();
 /// Known names: `models/demo/tiny-rwkv7-Q4_K_M.gguf`, `mesa/lvp_icd.json`, `mesa/lib/libdrm.so.2`.
 std::optional<std::filesystem::path> find_resource(std::string_view relative);
 
+/// The folder of files that may be made anew at any time: $RAVENWING_CACHE_DIR, else ravenwing in $XDG_CACHE_HOME, else
+/// in $HOME/.cache. Nothing where none of them is known, or where RAVENWING_CACHE_DIR is empty.
+std::optional<std::filesystem::path> cache_folder();
+
 }  // namespace ravenwing

@@ -149,6 +149,7 @@ void Active::note_time() {
     timings.prefill_tokens = prompt_.size();
     timings.prefill_ms = ms_between(begin_, now);
     first_token_ = now;
+    session_.engine.note_first_token();
   } else {
     timings.decode_tokens += 1;
     timings.decode_ms = ms_between(first_token_, now);

@@ -36,8 +36,21 @@ std::string_view name(FinishReason reason) {
   return "unknown";
 }
 
+std::string_view name(LoadMode mode) {
+  switch (mode) {
+    case LoadMode::stream:
+      return "stream";
+    case LoadMode::full:
+      return "full";
+    case LoadMode::lazy:
+      return "lazy";
+  }
+  return "unknown";
+}
+
 Engine::Impl::Impl(const EngineOptions& options)
-    : file(format::ModelFile::open(options.model)),
+    : file(
+          format::ModelFile::open(options.model, options.mmap ? MappedFile::Access::mapped : MappedFile::Access::read)),
       source(rwkv7::read_model_source(file)),
       info(info_of(file, source.config)),
       tokenizer(tokenizer_of(file, options.vocab)),
@@ -46,8 +59,16 @@ Engine::Impl::Impl(const EngineOptions& options)
       cancel(options.cancel),
       slot_used(checked_sessions(options)),
       input(runner.tokens_max()),
-      load_ms(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count() -
-              runner.device_ms()) {}
+      load_ms(ms_since_begin()) {}
+
+double Engine::Impl::ms_since_begin() const {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count() -
+         runner.device_ms();
+}
+
+void Engine::Impl::note_first_token() {
+  if (first_token_ms == 0) first_token_ms = ms_since_begin();
+}
 
 void Engine::Impl::check_cancelled() const {
   if (cancel != nullptr && *cancel) fail(ErrorCode::cancelled, "cancelled");
@@ -88,6 +109,8 @@ const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer; }
 MemoryUse Engine::memory() const { return impl_->runner.memory(); }
 double Engine::load_ms() const { return impl_->load_ms; }
 double Engine::device_ms() const { return impl_->runner.device_ms(); }
+double Engine::first_token_ms() const { return impl_->first_token_ms; }
+PipelineCacheUse Engine::pipeline_cache() const { return impl_->runner.pipeline_cache(); }
 
 Session Engine::new_session() {
   const uint32_t slot = impl_->take_slot();

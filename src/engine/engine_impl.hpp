@@ -22,10 +22,15 @@ struct Engine::Impl {
   uint32_t chunk;  // tokens of one step at most
   const std::atomic<bool>* cancel;
   std::vector<bool> slot_used;
-  kernels::StepInput input;  // reused by every step
-  std::string model_hash;    // "": not made yet
-  double load_ms;            // from `begin` to ready, without the device's own start
+  kernels::StepInput input;   // reused by every step
+  std::string model_hash;     // "": not made yet
+  double load_ms;             // from `begin` to ready, without the device's own start
+  double first_token_ms = 0;  // likewise
 
+  /// Milliseconds since `begin`, without the device's own start.
+  double ms_since_begin() const;
+  /// A token was sampled.
+  void note_first_token();
   /// A slot that no session has, now taken. Throws Error{bad_request}.
   uint32_t take_slot();
   /// Made when it is first asked for.

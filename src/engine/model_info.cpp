@@ -57,7 +57,7 @@ ModelInfo info_of(const format::ModelFile& file, const rwkv7::Config& config) {
 }
 
 ModelInfo inspect(const std::filesystem::path& path) {
-  const format::ModelFile file = format::ModelFile::open(path);
+  const format::ModelFile file = format::ModelFile::open(path, MappedFile::Access::read);
   return info_of(file, rwkv7::read_model_source(file).config);
 }
 
@@ -80,7 +80,7 @@ Tokenizer tokenizer_of(const format::ModelFile& file, const std::filesystem::pat
 
 Tokenizer model_tokenizer(const std::filesystem::path& model, const std::filesystem::path& vocab) {
   if (!vocab.empty()) return Tokenizer::from_file(vocab);
-  return tokenizer_of(format::ModelFile::open(model), {});
+  return tokenizer_of(format::ModelFile::open(model, MappedFile::Access::read), {});
 }
 
 std::filesystem::path demo_model_path() {

@@ -123,8 +123,7 @@ class Reader {
     if (tensor->format != format::WeightFormat::f32 || tensor->shape != shape)
       refuse("has a tensor '{}' of another shape than the model's", name);
     std::vector<float> values(tensor->n_elements);
-    const uint64_t offset = uint64_t(tensor->data - file_.mapping().data());
-    if (!file_.mapping().read(offset, values.data(), tensor->n_bytes)) refuse("became shorter while it was read");
+    if (!tensor->read(0, values.data(), tensor->n_bytes)) refuse("became shorter while it was read");
     return values;
   }
 
@@ -166,8 +165,7 @@ std::string model_hash(const format::ModelFile& file) {
     hash.add(tensor.shape);
     char ends[2 * kHashedEndBytes];
     const uint64_t n = std::min(tensor.n_bytes, kHashedEndBytes);
-    const uint64_t offset = uint64_t(tensor.data - file.mapping().data());
-    if (!file.mapping().read(offset, ends, n) || !file.mapping().read(offset + tensor.n_bytes - n, ends + n, n))
+    if (!tensor.read(0, ends, n) || !tensor.read(tensor.n_bytes - n, ends + n, n))
       fail(ErrorCode::bad_file, "[model] {} became shorter since it was loaded", quoted(file.path().string(), 400));
     hash.add(ends, 2 * n);
   }

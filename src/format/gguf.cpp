@@ -42,10 +42,11 @@ constexpr uint64_t kValueBytes[kValueTypeCount] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0,
 /// Reads forward through the file. Every message begins with the file's name and what is being read.
 class Reader {
  public:
-  Reader(std::span<const std::byte> bytes, std::string file_name) : bytes_(bytes), file_name_(std::move(file_name)) {}
+  Reader(const MappedFile& file, std::string file_name) : window_(file), file_name_(std::move(file_name)) {}
 
   uint64_t position() const { return position_; }
-  uint64_t remaining() const { return bytes_.size() - position_; }
+  uint64_t remaining() const { return window_.size() - position_; }
+  uint64_t file_bytes() const { return window_.size(); }
 
   /// Names what the following reads belong to: "key 3", "tensor 'x'".
   void set_place(std::string place) { place_ = std::move(place) + ": "; }
@@ -63,20 +64,16 @@ class Reader {
 
   template <typename T>
   T read() {
-    if (remaining() < sizeof(T)) refuse("the file ends in the middle of its header, at byte {}", bytes_.size());
-    const T value = load_le<T>(bytes_.data() + position_);
-    position_ += sizeof(T);
-    return value;
+    if (remaining() < sizeof(T)) refuse("the file ends in the middle of its header, at byte {}", window_.size());
+    return load_le<T>(take(sizeof(T)));
   }
 
-  /// A length and that many bytes, which stay in the mapping.
+  /// A length and that many bytes, which are there until the next read.
   std::string_view read_string(uint64_t length_max) {
     const uint64_t length = read<uint64_t>();
     if (length > length_max) refuse("string of {} bytes, at most {}", length, length_max);
     if (length > remaining()) refuse("string of {} bytes, but only {} are left", length, remaining());
-    const auto* text = reinterpret_cast<const char*>(bytes_.data() + position_);
-    position_ += length;
-    return {text, size_t(length)};
+    return {reinterpret_cast<const char*>(take(length)), size_t(length)};
   }
 
   /// A key or tensor name: not empty, UTF-8 without NUL.
@@ -89,7 +86,14 @@ class Reader {
   }
 
  private:
-  std::span<const std::byte> bytes_;
+  const std::byte* take(uint64_t n) {
+    const std::byte* bytes = window_.at(position_, n);
+    if (bytes == nullptr) refuse("the file became shorter while it was read");
+    position_ += n;
+    return bytes;
+  }
+
+  FileWindow window_;
   uint64_t position_ = 0;
   std::string file_name_;
   std::string place_;
@@ -316,8 +320,7 @@ class DataLayout {
 }  // namespace
 
 void parse_gguf(ModelFile& file) {
-  const std::span<const std::byte> bytes = file.mapping_.bytes();
-  Reader reader(bytes, ravenwing::quoted(file.path_.string(), 400));
+  Reader reader(*file.mapping_, ravenwing::quoted(file.path_.string(), 400));
   reader.read<uint32_t>();  // the magic, which brought us here
   check_version(reader);
   const Counts counts = read_counts(reader);
@@ -349,11 +352,12 @@ void parse_gguf(ModelFile& file) {
     reader.set_place(fmt::format("tensor {}", ravenwing::quoted(tensor.name)));
     const auto begin = checked_add(data_begin, offsets[i]);
     const auto end = begin ? checked_add(*begin, tensor.n_bytes) : std::nullopt;
-    if (!end || *end > bytes.size()) {
+    if (!end || *end > reader.file_bytes()) {
       reader.refuse("its {} bytes at offset {} pass the end of the file ({} bytes): the file is cut short",
-                    tensor.n_bytes, offsets[i], bytes.size());
+                    tensor.n_bytes, offsets[i], reader.file_bytes());
     }
-    tensor.data = bytes.data() + *begin;
+    tensor.file = file.mapping_.get();
+    tensor.offset = *begin;
   }
 }
 

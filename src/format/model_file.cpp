@@ -16,6 +16,7 @@ namespace {
 constexpr std::string_view kGgufMagic = "GGUF";
 constexpr size_t kGgufHeaderBytes = 24;
 constexpr size_t kSafetensorsLengthBytes = 8;
+constexpr uint64_t kFirstBytes = 64;  // more than any signature has
 
 struct Signature {
   std::string_view first_bytes;
@@ -40,16 +41,12 @@ constexpr Signature kSignatures[] = {
     {"{", "JSON text"},
 };
 
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 /// A header length that fits the file, or the brace that opens every safetensors header.
-bool looks_like_safetensors(std::string_view text) {
+bool looks_like_safetensors(std::string_view text, uint64_t file_bytes) {
   if (text.size() < kSafetensorsLengthBytes) return false;
   if (text.size() > kSafetensorsLengthBytes && text[kSafetensorsLengthBytes] == '{') return true;
   const uint64_t length = load_le<uint64_t>(text.data());
-  return length > 0 && length <= text.size() - kSafetensorsLengthBytes;
+  return length > 0 && length <= file_bytes - kSafetensorsLengthBytes;
 }
 
 [[noreturn]] void fail_unknown(const std::string& name, std::string_view text) {
@@ -72,11 +69,12 @@ const T* value_as(const std::map<std::string, MetaValue, std::less<>>& metadata,
 
 }  // namespace
 
-ModelFile ModelFile::open(const std::filesystem::path& path) {
+ModelFile ModelFile::open(const std::filesystem::path& path, MappedFile::Access access) {
   ModelFile file;
   file.path_ = path;
-  file.mapping_ = MappedFile(path);
-  const std::string_view text = as_text(file.mapping_.bytes());
+  file.mapping_ = std::make_unique<MappedFile>(path, access);
+  std::string text(size_t(std::min(file.file_bytes(), kFirstBytes)), '\0');
+  if (!file.mapping_->read(0, text.data(), text.size())) text.clear();
   const std::string name = ravenwing::quoted(path.string(), 400);
   if (text.starts_with(kGgufMagic)) {
     if (text.size() < kGgufHeaderBytes) {
@@ -85,7 +83,7 @@ ModelFile ModelFile::open(const std::filesystem::path& path) {
     }
     file.container_ = Container::gguf;
     parse_gguf(file);
-  } else if (looks_like_safetensors(text)) {
+  } else if (looks_like_safetensors(text, file.file_bytes())) {
     file.container_ = Container::safetensors;
     parse_safetensors(file);
   } else {
@@ -116,6 +114,19 @@ const std::vector<std::string>* ModelFile::meta_strings(std::string_view key) co
   return value_as<std::vector<std::string>>(metadata_, key);
 }
 
-bool ModelFile::unchanged() const { return mapping_.unchanged(); }
+bool ModelFile::unchanged() const { return mapping_->unchanged(); }
+
+void ModelFile::keep(const std::function<void(uint64_t done)>& progress) {
+  bool whole = false;
+  try {
+    whole = mapping_->keep(progress);
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::out_of_memory,
+         "[model] {}: its {} bytes do not fit into memory; without `--load full` they need not",
+         ravenwing::quoted(path_.string(), 400), file_bytes());
+  }
+  if (!whole)
+    fail(ErrorCode::bad_file, "[model] {} became shorter while it was read", ravenwing::quoted(path_.string(), 400));
+}
 
 }  // namespace ravenwing::format

@@ -16,14 +16,18 @@
 
 namespace ravenwing::format {
 
-/// One tensor of a file. `data` points into the mapping and is valid as long as the ModelFile.
+/// One tensor of a file; valid as long as the ModelFile.
 struct Tensor {
   std::string name;
   WeightFormat format = WeightFormat::f32;
   std::vector<uint64_t> shape;  // row-major, slowest dimension first: [n_out, n_in]; GGUF's ne order reversed
-  const std::byte* data = nullptr;
+  const MappedFile* file = nullptr;
+  uint64_t offset = 0;  // of its data in the file
   uint64_t n_bytes = 0;
   uint64_t n_elements = 0;
+
+  /// Copies n bytes of the data, from `begin` on. Returns false if the file has become too short.
+  bool read(uint64_t begin, void* to, uint64_t n) const { return file->read(offset + begin, to, n); }
 };
 
 enum class Container { gguf, safetensors };
@@ -38,11 +42,12 @@ using MetaValue = std::variant<bool, int64_t, uint64_t, double, std::string, std
 class ModelFile {
  public:
   /// Opens a GGUF (v2, v3) or safetensors file; the container is told by its first bytes, not by its name.
-  static ModelFile open(const std::filesystem::path& path);
+  /// Access::read: the header is not mapped either.
+  static ModelFile open(const std::filesystem::path& path, MappedFile::Access access = MappedFile::Access::mapped);
 
   Container container() const { return container_; }
   const std::filesystem::path& path() const { return path_; }
-  uint64_t file_bytes() const { return mapping_.size(); }
+  uint64_t file_bytes() const { return mapping_->size(); }
 
   /// In the order of the file.
   const std::vector<Tensor>& tensors() const { return tensors_; }
@@ -54,10 +59,13 @@ class ModelFile {
   const std::string* meta_string(std::string_view key) const;
   const std::vector<std::string>* meta_strings(std::string_view key) const;
 
-  /// True while the file on disk is the one that was opened, of the same length; asked around long reads of `data`.
+  /// True while the file on disk is the one that was opened, of the same length; asked around long reads.
   bool unchanged() const;
 
-  const MappedFile& mapping() const { return mapping_; }
+  /// Reads the whole file into memory, from where its tensors are then read, until forget(). `progress` is told how
+  /// many bytes are there and may throw. Throws Error{bad_file}.
+  void keep(const std::function<void(uint64_t done)>& progress);
+  void forget() { mapping_->forget(); }
 
  private:
   friend void parse_gguf(ModelFile&);
@@ -65,7 +73,7 @@ class ModelFile {
   ModelFile() = default;
 
   std::filesystem::path path_;
-  MappedFile mapping_;
+  std::unique_ptr<MappedFile> mapping_;  // stays where it is when the ModelFile moves: tensors point to it
   Container container_ = Container::gguf;
   std::vector<Tensor> tensors_;
   std::map<std::string, size_t, std::less<>> tensor_index_;

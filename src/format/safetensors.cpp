@@ -233,15 +233,20 @@ std::vector<Entry> parse_header(const Refusal& refuse, std::string_view header,
 
 void parse_safetensors(ModelFile& file) {
   const Refusal refuse(ravenwing::quoted(file.path_.string(), 400));
-  const std::span<const std::byte> bytes = file.mapping_.bytes();
-  if (bytes.size() < kLengthBytes) refuse("{} bytes, too short for the length of a header", bytes.size());
-  const auto header_bytes = load_le<uint64_t>(bytes.data());
-  const uint64_t rest_bytes = bytes.size() - kLengthBytes;
+  FileWindow window(*file.mapping_);
+  const auto bytes_at = [&](uint64_t offset, uint64_t n) {
+    const std::byte* bytes = window.at(offset, n);
+    if (bytes == nullptr) refuse("the file became shorter while it was read");
+    return bytes;
+  };
+  if (window.size() < kLengthBytes) refuse("{} bytes, too short for the length of a header", window.size());
+  const auto header_bytes = load_le<uint64_t>(bytes_at(0, kLengthBytes));
+  const uint64_t rest_bytes = window.size() - kLengthBytes;
   if (header_bytes == 0) refuse("header length 0");
   if (header_bytes > kHeaderBytesMax) refuse("header length {}, at most {}", header_bytes, kHeaderBytesMax);
   if (header_bytes > rest_bytes) refuse("header length {}, but only {} bytes follow", header_bytes, rest_bytes);
 
-  const auto* text = reinterpret_cast<const char*>(bytes.data() + kLengthBytes);
+  const auto* text = reinterpret_cast<const char*>(bytes_at(kLengthBytes, header_bytes));
   std::vector<Entry> entries = parse_header(refuse, {text, size_t(header_bytes)}, file.metadata_);
   for (Entry& entry : entries) check_size(refuse, entry);
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.offsets < b.offsets; });
@@ -249,7 +254,8 @@ void parse_safetensors(ModelFile& file) {
 
   file.tensors_.reserve(entries.size());
   for (Entry& entry : entries) {
-    entry.tensor.data = bytes.data() + kLengthBytes + header_bytes + entry.offsets[0];
+    entry.tensor.file = file.mapping_.get();
+    entry.tensor.offset = kLengthBytes + header_bytes + entry.offsets[0];
     if (!file.tensor_index_.emplace(entry.tensor.name, file.tensors_.size()).second) {
       refuse("tensor {}: occurs twice", ravenwing::quoted(entry.tensor.name));
     }

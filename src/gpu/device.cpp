@@ -1,6 +1,9 @@
 // src/gpu/device.cpp: opening a device, buffers, reads and stored errors.
 #include "gpu/device.hpp"
 
+#include <dlfcn.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "base/bytes.hpp"
@@ -48,6 +51,33 @@ wgpu::Limits required_limits(const wgpu::Adapter& adapter, Tier tier) {
   wanted.maxComputeWorkgroupSizeX = offered.maxComputeWorkgroupSizeX;
   wanted.maxComputeWorkgroupStorageSize = offered.maxComputeWorkgroupStorageSize;
   return wanted;
+}
+
+/// Names the WebGPU library in use, whose entries no other may read: Dawn's own keys name a version, and builds of one
+/// version differ.
+std::string library_id() {
+  Dl_info info;
+  struct stat status;
+  const void* symbol = dlsym(RTLD_DEFAULT, "wgpuCreateInstance");
+  if (symbol == nullptr || dladdr(symbol, &info) == 0 || stat(info.dli_fname, &status) != 0) return "unknown";
+  return fmt::format("{}-{}", status.st_size, status.st_mtim.tv_sec);
+}
+
+// Called from any thread; nothing may be thrown through Dawn.
+size_t load_blob(std::span<const std::byte> key, std::span<std::byte> value, BlobCache* cache) {
+  try {
+    return cache->load(key, value);
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+void store_blob(std::span<const std::byte> key, std::span<const std::byte> value, BlobCache* cache) {
+  try {
+    cache->store(key, value);
+  } catch (const std::exception&) {
+    return;  // it will be compiled again
+  }
 }
 
 }  // namespace
@@ -104,6 +134,16 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
         if (errors->internal.empty()) errors->internal = text(message);
       },
       errors_.get());
+
+  wgpu::DawnCacheDeviceDescriptor cache_descriptor;
+  const std::string isolation_key = library_id();
+  if (!options.cache_folder.empty()) {
+    cache_ = std::make_unique<BlobCache>(options.cache_folder);
+    cache_descriptor.isolationKey = std::string_view(isolation_key);
+    cache_descriptor.SetDawnLoadCacheDataCallback(load_blob, cache_.get());
+    cache_descriptor.SetDawnStoreCacheDataCallback(store_blob, cache_.get());
+    descriptor.nextInChain = &cache_descriptor;
+  }
 
   std::string failure;
   const auto store = [&](wgpu::RequestDeviceStatus, wgpu::Device device, wgpu::StringView message) {

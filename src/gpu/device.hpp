@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "gpu/blob_cache.hpp"
 #include "ravenwing/device_info.hpp"
 
 namespace ravenwing::gpu {
@@ -38,7 +40,8 @@ struct MatrixShape {
 struct DeviceOptions {
   /// "" takes the first hardware adapter, else software Vulkan; "software"; an index of list_devices(); part of a name.
   std::string selector;
-  std::optional<Tier> tier;  // force a lower tier
+  std::optional<Tier> tier;            // force a lower tier
+  std::filesystem::path cache_folder;  // where compiled shaders are kept (gpu/blob_cache.hpp); "": nowhere
 };
 
 /// What a buffer is for; memory is counted per account.
@@ -116,10 +119,14 @@ class Device {
   /// Throws what the device's callbacks have stored since the last call.
   void check();
 
+  /// Of the cache of compiled shaders; zeros without one.
+  BlobCache::Counts cache_counts() const { return cache_ ? cache_->counts() : BlobCache::Counts{}; }
+
   uint64_t bytes_used(Account account) const { return used_[size_t(account)]; }
 
  private:
   struct Errors;
+  std::unique_ptr<BlobCache> cache_;  // first: Dawn asks it as long as the device lives
   wgpu::Instance instance_;
   wgpu::Device device_;
   wgpu::Queue queue_;

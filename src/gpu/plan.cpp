@@ -19,12 +19,18 @@ void encode(const wgpu::ComputePassEncoder& pass, const Dispatch& dispatch) {
   pass.DispatchWorkgroups(dispatch.grid.x, dispatch.grid.y, dispatch.grid.z);
 }
 
-void Plan::encode(const wgpu::ComputePassEncoder& pass) const {
-  for (const Dispatch& dispatch : dispatches_) gpu::encode(pass, dispatch);
+void Plan::encode_section(const wgpu::ComputePassEncoder& pass, size_t section) const {
+  const bool last = section + 1 == sections_.size();
+  encode(pass, sections_[section], last ? dispatches_.size() : sections_[section + 1]);
+}
+
+void Plan::encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end) const {
+  for (size_t i = begin; i < end; ++i) gpu::encode(pass, dispatches_[i]);
 }
 
 void Recorder::add(Dispatch dispatch, ShaderVariant variant, const std::vector<Binding>& bindings) {
   for (const Binding& binding : bindings) variant.bindings.push_back(binding.access);
+  if (plan_ == nullptr) return cache_.prepare(variant);
   const Pipeline& pipeline = cache_.get(variant);
   std::vector<wgpu::BindGroupEntry> entries(bindings.size());
   for (size_t i = 0; i < bindings.size(); ++i) {
@@ -39,7 +45,7 @@ void Recorder::add(Dispatch dispatch, ShaderVariant variant, const std::vector<B
   descriptor.entries = entries.data();
   dispatch.pipeline = pipeline.handle;
   dispatch.bindings = device().handle().CreateBindGroup(&descriptor);
-  plan_.add(std::move(dispatch));
+  plan_->add(std::move(dispatch));
 }
 
 }  // namespace ravenwing::gpu

@@ -42,17 +42,31 @@ void encode(const wgpu::ComputePassEncoder& pass, const Dispatch& dispatch);
 class Plan {
  public:
   void add(Dispatch dispatch) { dispatches_.push_back(std::move(dispatch)); }
-  void encode(const wgpu::ComputePassEncoder& pass) const;
+  /// What is added from here on can be encoded by itself.
+  void begin_section() { sections_.push_back(dispatches_.size()); }
+  size_t n_sections() const { return sections_.size(); }
+
+  void encode(const wgpu::ComputePassEncoder& pass) const { encode(pass, 0, dispatches_.size()); }
+  void encode_section(const wgpu::ComputePassEncoder& pass, size_t section) const;
   const std::vector<Dispatch>& dispatches() const { return dispatches_; }
 
  private:
+  void encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end) const;
+
   std::vector<Dispatch> dispatches_;
+  std::vector<size_t> sections_;  // index of the first dispatch of each
 };
 
 /// Adds dispatches to a plan: pipeline from the cache, bind group made here and now.
 class Recorder {
  public:
-  Recorder(PipelineCache& cache, Plan& plan) : cache_(cache), plan_(plan) {}
+  Recorder(PipelineCache& cache, Plan& plan) : cache_(cache), plan_(&plan) {}
+  /// One that makes no plan, but has the pipelines of one compiled in the background.
+  explicit Recorder(PipelineCache& cache) : cache_(cache) {}
+
+  void begin_section() {
+    if (plan_ != nullptr) plan_->begin_section();
+  }
 
   /// `variant.bindings` is filled in from `bindings`; `immediates` is a struct of u32 and f32 of at most 64 bytes.
   template <typename Immediates>
@@ -73,7 +87,7 @@ class Recorder {
   void add(Dispatch dispatch, ShaderVariant variant, const std::vector<Binding>& bindings);
 
   PipelineCache& cache_;
-  Plan& plan_;
+  Plan* plan_ = nullptr;
 };
 
 }  // namespace ravenwing::gpu

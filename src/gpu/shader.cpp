@@ -144,13 +144,22 @@ std::string link_wgsl(const ShaderLibrary& library, const ShaderVariant& variant
   return Linker(library, variant).link();
 }
 
+void PipelineCache::prepare(const ShaderVariant& variant) {
+  if (!pipelines_.contains(variant) && !pending_.contains(variant)) pending_.emplace(variant, begin(variant));
+}
+
 const Pipeline& PipelineCache::get(const ShaderVariant& variant) {
   const auto found = pipelines_.find(variant);
   if (found != pipelines_.end()) return found->second;
-  return pipelines_.emplace(variant, compile(variant)).first->second;
+  prepare(variant);
+  const Pending pending = std::move(pending_.extract(variant).mapped());
+  device_.wait(pending.future);
+  device_.check();
+  if (!pending.result->pipeline) bug(fmt::format("{} does not compile: {}", variant.shader, pending.result->message));
+  return pipelines_.emplace(variant, Pipeline{pending.result->pipeline, pending.layout}).first->second;
 }
 
-Pipeline PipelineCache::compile(const ShaderVariant& variant) const {
+PipelineCache::Pending PipelineCache::begin(const ShaderVariant& variant) const {
   const wgpu::Device& device = device_.handle();
   const std::string wgsl = link_wgsl(library_, variant);
   wgpu::ShaderSourceWGSL source;
@@ -168,11 +177,11 @@ Pipeline PipelineCache::compile(const ShaderVariant& variant) const {
   wgpu::BindGroupLayoutDescriptor layout_descriptor;
   layout_descriptor.entryCount = entries.size();
   layout_descriptor.entries = entries.data();
-  Pipeline pipeline;
-  pipeline.layout = device.CreateBindGroupLayout(&layout_descriptor);
+  Pending pending;
+  pending.layout = device.CreateBindGroupLayout(&layout_descriptor);
   wgpu::PipelineLayoutDescriptor pipeline_layout_descriptor;
   pipeline_layout_descriptor.bindGroupLayoutCount = 1;
-  pipeline_layout_descriptor.bindGroupLayouts = &pipeline.layout;
+  pipeline_layout_descriptor.bindGroupLayouts = &pending.layout;
   pipeline_layout_descriptor.immediateSize = kImmediateBytes;
 
   wgpu::ComputePipelineDescriptor descriptor;
@@ -180,13 +189,19 @@ Pipeline PipelineCache::compile(const ShaderVariant& variant) const {
   descriptor.layout = device.CreatePipelineLayout(&pipeline_layout_descriptor);
   descriptor.compute.module = device.CreateShaderModule(&module_descriptor);
   descriptor.compute.entryPoint = "main";
-  pipeline.handle = device.CreateComputePipeline(&descriptor);
+  pending.result = std::make_shared<Pending::Result>();
+  const auto store = [result = pending.result](wgpu::CreatePipelineAsyncStatus, wgpu::ComputePipeline pipeline,
+                                               wgpu::StringView message) {
+    result->pipeline = std::move(pipeline);
+    result->message = std::string(std::string_view(message));
+  };
+  pending.future = device.CreateComputePipelineAsync(&descriptor, wgpu::CallbackMode::WaitAnyOnly, store);
   try {
     device_.check();
   } catch (const std::logic_error& error) {
     bug(fmt::format("{} does not compile: {}", variant.shader, error.what()));
   }
-  return pipeline;
+  return pending;
 }
 
 }  // namespace ravenwing::gpu

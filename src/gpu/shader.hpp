@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,16 +46,31 @@ struct Pipeline {
 class PipelineCache {
  public:
   PipelineCache(Device& device, ShaderLibrary library) : device_(device), library_(std::move(library)) {}
+  /// Begins to compile a variant in the background, if nobody did before.
+  void prepare(const ShaderVariant& variant);
+  /// Waits for what is being compiled.
   const Pipeline& get(const ShaderVariant& variant);
   size_t size() const { return pipelines_.size(); }
   Device& device() const { return device_; }
 
  private:
-  Pipeline compile(const ShaderVariant& variant) const;
+  /// On its way: `result` is filled by a callback, which may come when the cache is gone.
+  struct Pending {
+    struct Result {
+      wgpu::ComputePipeline pipeline;
+      std::string message;
+    };
+    wgpu::BindGroupLayout layout;
+    wgpu::Future future{};
+    std::shared_ptr<Result> result;
+  };
+
+  Pending begin(const ShaderVariant& variant) const;
 
   Device& device_;
   ShaderLibrary library_;
   std::map<ShaderVariant, Pipeline> pipelines_;
+  std::map<ShaderVariant, Pending> pending_;
 };
 
 }  // namespace ravenwing::gpu

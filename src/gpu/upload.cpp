@@ -2,6 +2,7 @@
 #include "gpu/upload.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -11,7 +12,8 @@ namespace ravenwing::gpu {
 namespace {
 
 constexpr uint32_t kSlots = 6;
-constexpr uint32_t kThreadsMax = 4;  // more do not help: the bus is full
+constexpr uint32_t kThreadsMax = 4;             // more do not help: the bus is full
+constexpr std::chrono::milliseconds kPoll{50};  // what a cancelled upload may take to notice
 constexpr uint64_t kSlotBytesMax = 32 << 20, kSlotBytesMin = 1 << 20;
 
 }  // namespace
@@ -52,9 +54,10 @@ void Workers::run() {
   }
 }
 
-UploadRing::UploadRing(Device& device, uint64_t total)
+UploadRing::UploadRing(Device& device, uint64_t total, std::function<void()> while_waiting)
     : device_(device),
       slot_bytes_(round_up(std::clamp(total / kSlots, kSlotBytesMin, kSlotBytesMax), 4)),
+      while_waiting_(std::move(while_waiting)),
       slots_(kSlots),
       workers_(std::clamp(std::thread::hardware_concurrency(), 1u, kThreadsMax)) {}
 
@@ -107,14 +110,22 @@ void UploadRing::copy(const Buffer& target, uint64_t offset, uint64_t bytes, std
   });
 }
 
-void UploadRing::finish() {
+void UploadRing::hand_over() {
   for (size_t i = 0; i < slots_.size(); ++i) open_next();
+}
+
+void UploadRing::finish() {
+  hand_over();
   device_.wait_idle();
 }
 
 void UploadRing::wait_for_jobs(Slot& slot) {
   std::unique_lock lock(mutex_);
-  job_done_.wait(lock, [&] { return slot.n_jobs == 0 || failure_; });
+  while (!job_done_.wait_for(lock, kPoll, [&] { return slot.n_jobs == 0 || failure_; })) {
+    lock.unlock();
+    if (while_waiting_) while_waiting_();
+    lock.lock();
+  }
   if (failure_) std::rethrow_exception(failure_);
 }
 

@@ -40,8 +40,9 @@ class UploadRing {
   /// The most that one call of copy() takes.
   static constexpr uint64_t kPieceBytesMax = 16 << 20;
 
-  /// `total`: bytes expected in all; a small upload gets a small ring.
-  UploadRing(Device& device, uint64_t total);
+  /// `total`: bytes expected in all; a small upload gets a small ring. `while_waiting` is called now and then while a
+  /// call waits for `fill`; what it throws ends that call.
+  UploadRing(Device& device, uint64_t total, std::function<void()> while_waiting = {});
   ~UploadRing();
   UploadRing(const UploadRing&) = delete;
   UploadRing& operator=(const UploadRing&) = delete;
@@ -50,6 +51,8 @@ class UploadRing {
   /// another thread, to zeroed or earlier written memory, and what it refers to must live until finish(). What it
   /// throws is thrown by a later call.
   void copy(const Buffer& target, uint64_t offset, uint64_t bytes, std::function<void(std::byte* to)> fill);
+  /// Hands all to the GPU's queue: what is submitted afterwards finds it there.
+  void hand_over();
   /// Waits until all is on the GPU.
   void finish();
   /// Bytes handed to the GPU so far.
@@ -73,6 +76,7 @@ class UploadRing {
 
   Device& device_;
   uint64_t slot_bytes_;
+  std::function<void()> while_waiting_;
   std::vector<Slot> slots_;
   size_t current_ = 0;
   uint64_t done_ = 0;

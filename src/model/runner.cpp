@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "base/resources.hpp"
 #include "model/rwkv7_forward.hpp"
 
 namespace ravenwing {
@@ -13,6 +14,7 @@ constexpr uint32_t kTokensMax = 512;
 
 gpu::DeviceOptions device_options(const EngineOptions& options) {
   gpu::DeviceOptions result{.selector = options.device};
+  if (const auto folder = cache_folder(); folder && options.pipeline_cache) result.cache_folder = *folder / "pipelines";
   if (options.tier.empty()) return result;
   result.tier = gpu::tier_named(options.tier);
   if (!result.tier) fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1, T2", options.tier);
@@ -24,7 +26,17 @@ rwkv7::ModelOptions model_options(const EngineOptions& options) {
   result.n_slots = options.max_sessions;
   result.tokens_max = kTokensMax;
   result.mode = options.exact ? kernels::MatMulMode::exact : kernels::MatMulMode::fast;
+  result.lazy = options.load == LoadMode::lazy;
+  result.compile_ahead = true;
   return result;
+}
+
+/// Progress of what comes after `done_before` bytes; throws once the caller has cancelled.
+rwkv7::Progress progress_of(const EngineOptions& options, uint64_t done_before) {
+  return [cancel = options.cancel, report = options.on_progress, done_before](uint64_t done, uint64_t total) {
+    if (cancel != nullptr && *cancel) fail(ErrorCode::cancelled, "loading was cancelled");
+    if (report) report(done_before + done, done_before + total);
+  };
 }
 
 }  // namespace
@@ -38,19 +50,27 @@ struct Runner::Impl {
   std::unique_ptr<rwkv7::Model> model;
 };
 
-Runner::Runner(const format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options)
+Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options)
     : impl_(std::make_unique<Impl>(options)) {
-  const auto progress = [&](uint64_t done, uint64_t total) {
-    if (options.cancel != nullptr && *options.cancel) fail(ErrorCode::cancelled, "loading was cancelled");
-    if (options.on_progress) options.on_progress(done, total);
+  const bool full = options.load == LoadMode::full;
+  // About as many bytes are still to go to the GPU.
+  const auto on_read = [&, progress = progress_of(options, 0)](uint64_t done) {
+    progress(done, 2 * file.file_bytes());
   };
-  impl_->model = std::make_unique<rwkv7::Model>(impl_->device, file, source, model_options(options), progress);
+  if (full) file.keep(on_read);
+  impl_->model = std::make_unique<rwkv7::Model>(impl_->device, file, source, model_options(options),
+                                                progress_of(options, full ? file.file_bytes() : 0));
+  file.forget();
 }
 Runner::~Runner() = default;
 
 const rwkv7::Config& Runner::config() const { return impl_->model->config(); }
 const DeviceInfo& Runner::device() const { return impl_->device.info(); }
 double Runner::device_ms() const { return impl_->device_ms; }
+PipelineCacheUse Runner::pipeline_cache() const {
+  const gpu::BlobCache::Counts counts = impl_->device.cache_counts();
+  return {counts.hits, counts.misses, counts.damaged};
+}
 uint32_t Runner::tokens_max() const { return impl_->model->tokens_max(); }
 uint32_t Runner::outputs_max() const { return impl_->model->outputs_max(); }
 

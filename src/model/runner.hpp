@@ -15,8 +15,8 @@ namespace ravenwing {
 /// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so.
 class Runner {
  public:
-  /// Opens a device and copies the model to it; `file` and `source` are not needed afterwards.
-  Runner(const format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options);
+  /// Opens a device and copies the model to it. `file` and `source` must outlive the runner where loading is lazy.
+  Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options);
   ~Runner();
 
   const rwkv7::Config& config() const;
@@ -24,6 +24,7 @@ class Runner {
   MemoryUse memory() const;
   /// Milliseconds that the device took to open.
   double device_ms() const;
+  PipelineCacheUse pipeline_cache() const;
   /// Tokens and outputs of one step at most.
   uint32_t tokens_max() const;
   uint32_t outputs_max() const;

@@ -49,11 +49,31 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
       outputs_max_(outputs_that_fit(device, source.config, options.tokens_max)),
       pipelines_(device, kernels::shader_library()),
       uniforms_(device),
-      weights_(upload_weights(device, file, source, options.arena_bytes_max, progress)),
+      loader_(std::make_unique<WeightLoader>(device, file, source, options.arena_bytes_max, weights_)),
+      progress_(progress),
       states_(device, source.config, options.n_slots),
       scratch_(make_scratch(device, source.config, options, outputs_max_)),
       readback_(device, kernels::kStepsInFlight, scratch_.sampled.size()) {
+  if (options.compile_ahead) compile_ahead();
+  if (options.lazy) return;
+  load_all(progress);
+  if (options.compile_ahead) plan(kDecode);
   device_.wait_idle();
+}
+
+/// Only the memory need be there to know the shaders: they are compiled while it is filled.
+void Model::compile_ahead() {
+  for (const Bucket& bucket : {kDecode, Bucket{options_.tokens_max, 1, 1}}) {
+    gpu::Recorder recorder(pipelines_);
+    record(context(recorder, bucket));
+  }
+}
+
+void Model::load_all(const Progress& progress) {
+  loader_->expect(loader_->n_sections(), progress);
+  for (size_t section = 0; section < loader_->n_sections(); ++section) loader_->load(section);
+  loader_->finish();
+  loader_.reset();
 }
 
 Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options,
@@ -97,22 +117,29 @@ const gpu::Plan& Model::plan(const Bucket& bucket) {
   if (found != plans_.end()) return found->second;
   gpu::Plan plan;
   gpu::Recorder recorder(pipelines_, plan);
-  record({recorder,
-          {scratch_.step, states_.control(), options_.tokens_max},
-          bucket.n_tokens,
-          bucket.n_chunks,
-          bucket.n_outputs});
+  record(context(recorder, bucket));
   device_.check();
   return plans_.emplace(bucket, std::move(plan)).first->second;
 }
 
+kernels::Context Model::context(gpu::Recorder& recorder, const Bucket& bucket) const {
+  return {recorder,
+          {scratch_.step, states_.control(), options_.tokens_max},
+          bucket.n_tokens,
+          bucket.n_chunks,
+          bucket.n_outputs};
+}
+
+/// Its sections are those of the weights (WeightLoader).
 void Model::record(const kernels::Context& context) {
+  context.recorder.begin_section();
   for (uint32_t row = 0; const kernels::MatrixView& part : weights_.emb.parts) {
     kernels::embed(context, part, row, config_.n_vocab, config_.layer_norm_epsilon, weights_.ln0, scratch_.x,
                    options_.binding_bytes_max);
     row += part.n_rows;
   }
   for (uint32_t layer = 0; layer < config_.n_layer; ++layer) {
+    context.recorder.begin_section();
     time_mix(context, layer);
     channel_mix(context, layer);
   }
@@ -191,6 +218,7 @@ void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
 }
 
 void Model::head(const kernels::Context& context) {
+  context.recorder.begin_section();
   kernels::layer_norm(context, "ln_out", config_.n_embd, config_.layer_norm_epsilon, scratch_.x, weights_.ln_out,
                       scratch_.normed);
   kernels::MatMul head = product("head", scratch_.normed, scratch_.logits);
@@ -203,14 +231,41 @@ void Model::head(const kernels::Context& context) {
 
 wgpu::CommandEncoder Model::encode(const kernels::StepInput& input) {
   RAVENWING_CHECK(input.n_outputs() <= outputs_max_);
+  if (load_failure_) throw *load_failure_;
   const gpu::Plan& steps = plan(bucket_of(input));
   device_.write(scratch_.step, 0, input.as_bytes());
+  last_n_outputs_ = input.n_outputs();
+  if (loader_) {
+    run_while_loading(steps);
+    return device_.handle().CreateCommandEncoder();
+  }
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
   const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
   steps.encode(pass);
   pass.End();
-  last_n_outputs_ = input.n_outputs();
   return encoder;
+}
+
+void Model::run_while_loading(const gpu::Plan& steps) {
+  try {
+    loader_->expect(steps.n_sections(), progress_);
+    for (size_t section = 0; section < steps.n_sections(); ++section) {
+      if (!loader_->is_loaded(section)) {
+        loader_->load(section);
+        loader_->hand_over();
+      }
+      const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+      const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+      steps.encode_section(pass, section);
+      pass.End();
+      device_.submit(encoder.Finish());
+    }
+    loader_->finish();
+  } catch (const Error& error) {
+    load_failure_ = error;  // the states of this step's texts stand between two tokens
+    throw;
+  }
+  if (loader_->is_loaded(loader_->n_sections() - 1)) loader_.reset();
 }
 
 void Model::submit(const kernels::StepInput& input) { device_.submit(encode(input).Finish()); }

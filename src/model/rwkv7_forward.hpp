@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "gpu/readback.hpp"
 #include "gpu/uniforms.hpp"
@@ -18,12 +19,15 @@ struct ModelOptions {
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   uint64_t binding_bytes_max = 0;  // of weights in one dispatch; 0: the device's limit. Tests lower it.
   uint64_t arena_bytes_max = 0;    // of one buffer of weights; likewise
+  bool lazy = false;               // the first step that needs a layer brings its weights to the GPU
+  bool compile_ahead = false;      // while weights are loaded: what decoding one text and prefill in full steps need
 };
 
 using kernels::Sampled;
 
 class Model {
  public:
+  /// `file` and `source` must outlive a model that is lazy; `progress` is then called by submit().
   Model(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, const ModelOptions& options,
         const Progress& progress = {});
 
@@ -35,6 +39,7 @@ class Model {
 
   /// Queues a step: advances the states of its chunks, computes logits of its outputs and samples where they ask for
   /// it. At most tokens_max() tokens and chunks and outputs_max() outputs; a slot appears in one chunk at most.
+  /// If weights that a lazy model lacks could not be loaded, that step is lost and every later call throws the same.
   void submit(const kernels::StepInput& input);
   /// The dispatches of such a step, for measuring.
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
@@ -59,6 +64,7 @@ class Model {
     uint32_t n_tokens, n_chunks, n_outputs;
     auto operator<=>(const Bucket&) const = default;
   };
+  static constexpr Bucket kDecode{1, 1, 1};
   struct Scratch {
     gpu::Buffer step, x, mixed, r_k_v, low, up, v_first, gated, hidden, normed, logits, sampled;
   };
@@ -66,7 +72,12 @@ class Model {
                               uint32_t outputs_max);
   Bucket bucket_of(const kernels::StepInput& input) const;
   const gpu::Plan& plan(const Bucket& bucket);
+  /// Commands of a step; none are left of one that had to load weights first.
   wgpu::CommandEncoder encode(const kernels::StepInput& input);
+  void compile_ahead();
+  void load_all(const Progress& progress);
+  /// Submits a step section by section, each as soon as its weights are there.
+  void run_while_loading(const gpu::Plan& steps);
 
   void record(const kernels::Context& context);
   void time_mix(const kernels::Context& context, uint32_t layer);
@@ -82,6 +93,9 @@ class Model {
   gpu::PipelineCache pipelines_;
   gpu::UniformArena uniforms_;
   Weights weights_;
+  std::unique_ptr<WeightLoader> loader_;  // until all weights are there
+  Progress progress_;
+  std::optional<Error> load_failure_;
   StateArenas states_;
   Scratch scratch_;
   std::map<Bucket, gpu::Plan> plans_;

@@ -109,7 +109,7 @@ class TensorFinder {
     return {&tensor, narrow<uint32_t>(expected.n_out), narrow<uint32_t>(expected.n_in), transposed};
   }
 
-  /// All of a tensor of plain floats. Read through the descriptor: a file that was cut gives an error, not a signal.
+  /// All of a tensor of plain floats.
   Vector floats(const Tensor& tensor, uint64_t n_expected) const {
     if (tensor.n_elements != n_expected) {
       refuse("tensor {}: shape {}, expected {} elements", ravenwing::quoted(tensor.name), shape_text(tensor.shape),
@@ -120,7 +120,7 @@ class TensorFinder {
              ravenwing::quoted(tensor.name), info(tensor.format).name);
     }
     std::vector<std::byte> bytes(size_t(tensor.n_bytes));
-    if (!file_.mapping().read(uint64_t(tensor.data - file_.mapping().data()), bytes.data(), bytes.size())) {
+    if (!tensor.read(0, bytes.data(), bytes.size())) {
       refuse("tensor {}: the file was cut while it was read", ravenwing::quoted(tensor.name));
     }
     Vector values(size_t(tensor.n_elements));
@@ -359,15 +359,23 @@ void MatrixSource::decode_rows(uint32_t row_begin, uint32_t row_end, float* out)
   RAVENWING_CHECK(tensor != nullptr && row_begin <= row_end && row_end <= n_out);
   const format::WeightFormatInfo& layout = info(tensor->format);
   const size_t n_rows = row_end - row_begin;
+  if (n_rows == 0) return;
+  // The stretch of the file that has these rows; of a transposed matrix it holds parts of others too.
+  const size_t row_bytes = size_t(n_in) / layout.block_weights * layout.block_bytes;
+  const size_t begin = transposed ? size_t(row_begin) * layout.block_bytes : row_begin * row_bytes;
+  const size_t n_bytes = transposed ? ((size_t(n_in) - 1) * n_out + n_rows) * layout.block_bytes : n_rows * row_bytes;
+  std::vector<std::byte> bytes(n_bytes);
+  if (!tensor->read(begin, bytes.data(), n_bytes)) {
+    fail(ErrorCode::bad_file, "[rwkv7] tensor {}: the file was cut while it was read", ravenwing::quoted(tensor->name));
+  }
   if (!transposed) {
-    const size_t row_bytes = size_t(n_in) / layout.block_weights * layout.block_bytes;
-    dequantize(tensor->format, tensor->data + row_begin * row_bytes, {out, n_rows * n_in});
+    dequantize(tensor->format, bytes.data(), {out, n_rows * n_in});
     return;
   }
   RAVENWING_CHECK(layout.block_weights == 1);
   std::vector<float> column(n_rows);
   for (size_t j = 0; j < n_in; ++j) {
-    dequantize(tensor->format, tensor->data + (j * n_out + row_begin) * layout.block_bytes, column);
+    dequantize(tensor->format, bytes.data() + j * n_out * layout.block_bytes, column);
     for (size_t i = 0; i < n_rows; ++i) out[i * n_in + j] = column[i];
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "kernels/weight_layout.hpp"
@@ -37,9 +38,30 @@ struct Weights {
 /// Called with bytes done and bytes in all; may throw Error{cancelled} to stop.
 using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
-/// Copies the model to the GPU. Arenas are at most `arena_bytes_max` (0: the device's limit). The file is read, not
-/// touched through its mapping, so that one that shrinks meanwhile gives Error{bad_file} and no signal.
-Weights upload_weights(gpu::Device& device, const format::ModelFile& file, const ModelSource& source,
-                       uint64_t arena_bytes_max, const Progress& progress);
+/// Brings weights to the GPU section by section, in the order of use: the embedding, each layer, the head. The file is
+/// read, not touched through a mapping, so that one that shrinks meanwhile gives Error{bad_file} and no signal.
+class WeightLoader {
+ public:
+  /// Makes the arenas, each at most `arena_bytes_max` (0: the device's limit), and fills `weights` with where
+  /// everything will lie. All that is referred to must outlive the loader.
+  WeightLoader(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, uint64_t arena_bytes_max,
+               Weights& weights);
+  ~WeightLoader();
+
+  size_t n_sections() const;
+  bool is_loaded(size_t section) const;
+  /// The sections below `end` are about to be loaded: progress is counted over those of them that are not yet there.
+  void expect(size_t end, const Progress& progress);
+  /// Sends a section on its way.
+  void load(size_t section);
+  /// Hands what was loaded to the GPU's queue: what is submitted afterwards finds it there.
+  void hand_over();
+  /// Waits until all that was loaded is on the GPU, and gives back what loading needed.
+  void finish();
+
+ private:
+  class Uploader;
+  std::unique_ptr<Uploader> uploader_;
+};
 
 }  // namespace ravenwing::rwkv7

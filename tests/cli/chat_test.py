@@ -72,11 +72,11 @@ class PipedChatTest(ProgramTest):
             victim.send_signal(signal.SIGKILL)
             first = victim.communicate()[0].decode()
             self.assertTrue(whole.startswith(first) and first)
-            self.assertEqual(first + self.chat(*QUESTIONS[1:], flags=("--load", file)), whole)
+            self.assertEqual(first + self.chat(*QUESTIONS[1:], flags=("--resume", file)), whole)
             self.run_program("generate", "-m", file, "-p", "a", status=1)
             with open(file, "r+b") as damaged:
                 damaged.truncate(os.path.getsize(file) - 1)
-            self.expect_error(*FLAGS, "--load", file, status=1, words=["a.session"])
+            self.expect_error(*FLAGS, "--resume", file, status=1, words=["a.session"])
         forked = self.chat(QUESTIONS[0], "/fork there", *QUESTIONS[1:], "/load there", *QUESTIONS[1:])
         self.assertEqual(forked, whole + whole[len(first):])
         self.assertEqual(self.chat(QUESTIONS[0], "A mistake", "/undo", *QUESTIONS[1:]).replace(

@@ -17,7 +17,7 @@ class GenerateTest(ProgramTest):
     def test_json(self):
         result = self.run_json("generate", "-p", PROMPT, "-n", "8", "--temp", "0")
         self.assertLessEqual({"text", "ids", "finish_reason", "timings", "seed"}, result.keys())
-        self.assertEqual(set(result["timings"]), {"load_ms", "device_ms", "prefill_tokens", "prefill_tok_s", "decode_tokens",
+        self.assertEqual(set(result["timings"]), {"load_ms", "device_ms", "first_token_ms", "prefill_tokens", "prefill_tok_s", "decode_tokens",
                                                   "decode_tok_s"})
         self.assertEqual(len(result["ids"]), 8)
         self.assertEqual(result["finish_reason"], "length")
@@ -41,6 +41,36 @@ class GenerateTest(ProgramTest):
         self.assertEqual(self.run_program("generate", *flags, stdin=PROMPT.encode())[0], expected + b"\n")
         self.assertEqual(self.run_program("generate", "-f", "-", "--echo", *flags, stdin=PROMPT.encode())[0],
                          PROMPT.encode() + expected + b"\n")
+
+    def test_load_modes(self):
+        flags = ("generate", "-p", PROMPT, "-n", "4", "--temp", "0", "--exact")
+        expected = self.run_json(*flags)["ids"]
+        for load in (("--load", "full", "--no-mmap"), ("--load", "lazy")):
+            result = self.run_json(*flags, *load)
+            self.assertEqual(result["ids"], expected, load)
+            self.assertGreater(result["timings"]["first_token_ms"], result["timings"]["load_ms"])
+        self.expect_error(*flags, "--load", "slowly", status=2, words=["slowly"])
+
+    def test_pipeline_cache(self):
+        flags = ("generate", "-p", PROMPT, "-n", "2", "--temp", "0", "--exact")
+        with tempfile.TemporaryDirectory() as folder:
+            run = lambda *more, place=folder: self.run_json(*flags, *more, env={"RAVENWING_CACHE_DIR": place})
+            first, second = run(), run()
+            self.assertEqual(first["pipeline_cache"]["damaged"], 0)
+            self.assertGreater(first["pipeline_cache"]["misses"], 0)
+            self.assertEqual(second["pipeline_cache"]["misses"], 0)
+            self.assertGreater(second["pipeline_cache"]["hits"], 0)
+            entries = [os.path.join(folder, "pipelines", name) for name in os.listdir(os.path.join(folder, "pipelines"))]
+            for path in entries:
+                os.truncate(path, os.path.getsize(path) - 1)
+            third = run()
+            self.assertGreater(third["pipeline_cache"]["damaged"], 0)
+            self.assertEqual(third["pipeline_cache"]["hits"], 0)
+            nowhere = run(place=os.path.join(entries[0], "below a file"))
+            off = run("--no-pipeline-cache")
+            self.assertEqual(off["pipeline_cache"], {"hits": 0, "misses": 0, "damaged": 0})
+            for result in (second, third, nowhere, off):
+                self.assertEqual(result["ids"], first["ids"])
 
     def test_seeds(self):
         run = lambda *seed: self.run_json("generate", "-p", "The", "-n", "6", "--temp", "1.5", "--top-p", "1", *seed)

@@ -1,9 +1,12 @@
 """Runs the program under test, $RAVENWING_PROGRAM, as its users do."""
+import atexit
 import functools
 import json
 import os
 import subprocess
+import shutil
 import sys
+import tempfile
 import unittest
 
 PROGRAM = os.environ.get("RAVENWING_PROGRAM", "build/dev/bin/ravenwing")
@@ -12,6 +15,11 @@ DEMO_MODEL = os.path.join(ROOT, "models/demo/tiny-rwkv7-Q4_K_M.gguf")
 GOLDEN = os.path.join(ROOT, "tests/data/golden")
 COMMANDS = ("generate", "chat", "bench", "inspect", "devices", "doctor", "tokenize", "perplexity", "logits",
             "completion", "man")
+
+# The user's cache of compiled shaders is left alone.
+CACHE = tempfile.mkdtemp(prefix="ravenwing-test-")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+os.environ["RAVENWING_CACHE_DIR"] = CACHE
 
 
 @functools.cache

@@ -166,6 +166,44 @@ TEST_SUITE("engine") {
     CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::no_device);
   }
 
+  TEST_CASE("each mode of loading gives the same text, tells when its first token came, and can be cancelled") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const auto ids = prompt("Once upon a time");
+    Session whole = engine->new_session();
+    const std::string expected = whole.generate(ids, greedy(6)).text;
+    for (const LoadMode mode : {LoadMode::stream, LoadMode::full, LoadMode::lazy}) {
+      CAPTURE(name(mode));
+      EngineOptions options = demo_options();
+      options.exact = true;
+      options.load = mode;
+      options.mmap = mode == LoadMode::stream;
+      uint64_t last_done = 0, last_total = 1;
+      options.on_progress = [&](uint64_t done, uint64_t total) {
+        last_done = done;
+        last_total = total;
+      };
+      Engine other(options);
+      CHECK((last_done == last_total) == (mode != LoadMode::lazy));
+      CHECK(other.first_token_ms() == 0);
+      Session session = other.new_session();
+      CHECK(session.generate(ids, greedy(6)).text == expected);
+      CHECK(last_done == last_total);
+      const double first = other.first_token_ms();
+      CHECK(first > other.load_ms());
+      session.generate({}, greedy(1));
+      CHECK(other.first_token_ms() == first);
+
+      std::atomic<bool> cancel = false;
+      options.cancel = &cancel;
+      options.on_progress = [&](uint64_t done, uint64_t) { cancel = done > 1'000'000; };
+      CHECK(code_of([&] {
+              Engine ended(options);
+              ended.new_session().generate(ids, greedy(1));
+            }) == ErrorCode::cancelled);
+    }
+  }
+
   TEST_CASE("the self-test passes on every tier") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;

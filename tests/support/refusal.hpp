@@ -29,17 +29,13 @@ inline constexpr double kSecondsMax = 1;
 
 enum class Reading { header, model };
 
-/// Opens a file of these bytes (and reads the model's tensors, if asked to) under the limits that every file is held
-/// to: its size + 64 MB of memory, one second.
-inline Refusal refusal_of(const std::vector<std::byte>& bytes, Reading reading = Reading::header) {
-  const TemporaryFolder folder;
-  const std::filesystem::path path = folder / "model";
-  write_file(path, bytes);
+inline Refusal refusal_of(const std::filesystem::path& path, uint64_t n_bytes, Reading reading,
+                          MappedFile::Access access) {
   Refusal refusal;
   const std::clock_t begin = std::clock();  // of the processor: a busy machine is no fault of the reader
   try {
-    const AllocationLimit limit(bytes.size() + (64u << 20));
-    const format::ModelFile file = format::ModelFile::open(path);
+    const AllocationLimit limit(n_bytes + (64u << 20));
+    const format::ModelFile file = format::ModelFile::open(path, access);
     if (reading == Reading::model) rwkv7::read_model_source(file);
   } catch (const Error& error) {
     refusal = {error.code(), error.what()};
@@ -47,6 +43,19 @@ inline Refusal refusal_of(const std::vector<std::byte>& bytes, Reading reading =
   }
   CHECK(double(std::clock() - begin) / CLOCKS_PER_SEC < kSecondsMax);
   return refusal;
+}
+
+/// Opens a file of these bytes (and reads the model's tensors, if asked to) under the limits that every file is held
+/// to: its size + 64 MB of memory, one second. Once mapped and once read, which must come to the same.
+inline Refusal refusal_of(const std::vector<std::byte>& bytes, Reading reading = Reading::header) {
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder / "model";
+  write_file(path, bytes);
+  const Refusal mapped = refusal_of(path, bytes.size(), reading, MappedFile::Access::mapped);
+  const Refusal read = refusal_of(path, bytes.size(), reading, MappedFile::Access::read);
+  CHECK(read.code == mapped.code);
+  CHECK(read.message == mapped.message);
+  return read;
 }
 
 /// Checks that the bytes are refused, and that the message has every one of these parts.

@@ -48,6 +48,59 @@ TEST_CASE("a mapped file shows its bytes, and keeps them when it moves") {
   CHECK_FALSE(first.read(~uint64_t(0), part, 2));
 }
 
+TEST_CASE("a file that is read is not mapped; one that is kept is read once") {
+  const test::TemporaryFolder folder;
+  test::write_file(folder / "a", std::string_view("hello"));
+  MappedFile file(folder / "a", MappedFile::Access::read);
+  CHECK(file.data() == nullptr);
+  CHECK(file.bytes().empty());
+  REQUIRE(file.size() == 5);
+  char part[5] = {};
+  CHECK(file.read(0, part, 5));
+  CHECK(std::memcmp(part, "hello", 5) == 0);
+  uint64_t done = 0;
+  CHECK(file.keep([&](uint64_t n) { done = n; }));
+  CHECK(done == 5);
+  test::write_file(folder / "a", std::string_view("HE"));
+  CHECK_FALSE(file.unchanged());
+  MappedFile moved = std::move(file);
+  CHECK(moved.read(1, part, 4));
+  CHECK(std::memcmp(part, "ello", 4) == 0);
+  CHECK_FALSE(moved.read(2, part, 4));
+  moved.forget();
+  CHECK_FALSE(moved.read(1, part, 4));
+  CHECK(moved.read(0, part, 2));
+  CHECK(std::memcmp(part, "HE", 2) == 0);
+}
+
+TEST_CASE("keeping a file can be given up, and fails where it was cut") {
+  const test::TemporaryFolder folder;
+  test::write_file(folder / "a", std::string_view("hello"));
+  MappedFile file(folder / "a", MappedFile::Access::read);
+  CHECK_THROWS_AS(file.keep([](uint64_t) { throw Error(ErrorCode::cancelled, "cancelled"); }), Error);
+  std::filesystem::resize_file(folder / "a", 2);
+  CHECK_FALSE(file.keep([](uint64_t) {}));
+}
+
+TEST_CASE("RELIABILITY 16: a window shows the same bytes mapped and read, and notices where the file was cut") {
+  const test::TemporaryFolder folder;
+  std::string text(3 << 20, ' ');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = char(i * 31 + i / 253);
+  test::write_file(folder / "a", text);
+  const MappedFile mapped(folder / "a"), read(folder / "a", MappedFile::Access::read);
+  FileWindow of_mapped(mapped), of_read(read);
+  const uint64_t stretches[][2] = {{0, 8},       {8, 100},     {(1 << 20) - 4, 8}, {5, 2 << 20},
+                                   {0, 3 << 20}, {3 << 20, 0}, {(3 << 20) - 1, 1}, {7, 7}};
+  for (const auto& [offset, n] : stretches) {
+    CHECK(std::memcmp(of_mapped.at(offset, n), text.data() + offset, n) == 0);
+    CHECK(std::memcmp(of_read.at(offset, n), text.data() + offset, n) == 0);
+  }
+  FileWindow other(read);
+  CHECK(other.at(0, 4) != nullptr);
+  std::filesystem::resize_file(folder / "a", 100);
+  CHECK(other.at(2 << 20, 4) == nullptr);
+}
+
 TEST_CASE("an empty file is an empty mapping") {
   const test::TemporaryFolder folder;
   test::write_file(folder / "empty", std::string_view());

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <string>
 
 namespace ravenwing {
 namespace {
@@ -52,6 +54,30 @@ TEST_CASE("what RAVENWING_HOME lacks is taken from beside the program") {
   const TemporaryFile beside(executable_dir().parent_path() / "share" / "ravenwing" / "resources_test", "file");
   const HomeVariable variable(fs::temp_directory_path() / "ravenwing_no_such_folder");
   CHECK(find_resource("resources_test/file") == beside.path);
+}
+
+TEST_CASE("the cache's folder: our own variable, then XDG's, then the home folder") {
+  struct Variable {
+    explicit Variable(const char* key) : name(key) {
+      if (const char* value = std::getenv(key)) before = value;
+      unsetenv(key);
+    }
+    ~Variable() { before ? setenv(name, before->c_str(), 1) : unsetenv(name); }
+    const char* name;
+    std::optional<std::string> before;
+  };
+  const Variable own("RAVENWING_CACHE_DIR"), xdg("XDG_CACHE_HOME"), home("HOME");
+  CHECK_FALSE(cache_folder().has_value());
+  setenv("HOME", "/h", 1);
+  CHECK(cache_folder() == fs::path("/h/.cache/ravenwing"));
+  setenv("XDG_CACHE_HOME", "relative", 1);
+  CHECK(cache_folder() == fs::path("/h/.cache/ravenwing"));
+  setenv("XDG_CACHE_HOME", "/caches", 1);
+  CHECK(cache_folder() == fs::path("/caches/ravenwing"));
+  setenv("RAVENWING_CACHE_DIR", "/own", 1);
+  CHECK(cache_folder() == fs::path("/own"));
+  setenv("RAVENWING_CACHE_DIR", "", 1);
+  CHECK_FALSE(cache_folder().has_value());
 }
 
 }  // namespace
