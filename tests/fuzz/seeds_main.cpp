@@ -1,0 +1,80 @@
+// tests/fuzz/seeds_main.cpp: writes valid inputs of every fuzzer, in the form that it takes.
+//   fuzz_seeds FOLDER
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "fuzz/session_snapshot.hpp"
+#include "support/files.hpp"
+#include "support/random_model.hpp"
+
+using namespace ravenwing;
+
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+Bytes without_first(const Bytes& file, size_t n) { return {file.begin() + std::ptrdiff_t(n), file.end()}; }
+
+/// As fuzz::safetensors_file takes it.
+Bytes safetensors_input(const Bytes& file) {
+  uint64_t n_header = 0;
+  std::memcpy(&n_header, file.data(), sizeof(n_header));
+  const auto n_data = uint16_t(file.size() - sizeof(n_header) - n_header);
+  Bytes input;
+  test::append(input, n_data);
+  input.insert(input.end(), file.begin() + sizeof(n_header), file.end());
+  return input;
+}
+
+/// Models whose files have every key, form and type that the readers know, as far as a few kilobytes allow.
+void write_models(const std::filesystem::path& gguf, const std::filesystem::path& safetensors) {
+  test::GgufWriter plain = test::random_gguf(test::smallest_model());
+  plain.set("tokenizer.ggml.model", "rwkv");
+  plain.set("tokenizer.ggml.tokens", std::vector<std::string>{"<s>", "a", "\\x00", "\\n"});
+  plain.set("tokenizer.ggml.token_type", std::vector<int32_t>{3, 1, 1, 1});
+  test::write_file(gguf / "f16", without_first(plain.bytes(), 4));
+  test::RandomModelOptions options = test::smallest_model();
+  options.n_embd = options.n_ffn = 32;
+  options.head_size = 16;
+  options.matrices = format::WeightFormat::q8_0;
+  options.head = format::WeightFormat::q5_1;
+  options.emb = format::WeightFormat::q4_0;
+  test::write_file(gguf / "quantised", without_first(test::random_gguf(options).bytes(), 4));
+
+  options = test::smallest_model();
+  test::write_file(safetensors / "f16", safetensors_input(test::random_safetensors(options).bytes()));
+  options.n_layer = 1;
+  options.matrices = format::WeightFormat::bf16;
+  options.low_rank = format::WeightFormat::f32;
+  test::write_file(safetensors / "bf16", safetensors_input(test::random_safetensors(options).bytes()));
+}
+
+void write_vocabularies(const std::filesystem::path& folder) {
+  const std::string_view lines = "1 '\\x00' 1\n2 b'\\xe2\\x82' 2\n3 'a' 1\n7 \"'\\u20ac\" 4\n65535 'ab' 2\n";
+  test::write_file(folder / "lines", std::string(lines) + '\0' + "aab'\u20ac");
+  test::write_file(folder / "tokens", std::string("<s>\na\n\\xe2\\x82\n\\xac\nab\n") + '\0' + "ab\u20aca");
+}
+
+void write_sessions(const std::filesystem::path& folder) {
+  for (const bool with_everything : {false, true}) {
+    const std::filesystem::path path = folder / (with_everything ? "whole" : "plain");
+    write_session_file(path, fuzz::session_snapshot(with_everything), fuzz::kSessionConfig, fuzz::kSessionModelHash);
+    test::write_file(path, safetensors_input(test::read_file(path)));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return fmt::print(stderr, "usage: fuzz_seeds FOLDER\n"), EXIT_FAILURE;
+  const std::filesystem::path folder = argv[1];
+  for (const char* name : {"gguf", "safetensors", "tokenizer", "session_file"})
+    std::filesystem::create_directories(folder / name);
+  write_models(folder / "gguf", folder / "safetensors");
+  write_vocabularies(folder / "tokenizer");
+  write_sessions(folder / "session_file");
+  return EXIT_SUCCESS;
+}
