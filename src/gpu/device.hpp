@@ -106,6 +106,9 @@ class Device {
   /// Throws what the device's callbacks have stored since the last call.
   void check();
 
+  /// For tests: creates buffers as if there were no memory for the `n`-th from now, 0 for the next.
+  void fail_buffer(uint64_t n) { buffer_to_fail_ = n_buffers_ + n; }
+
   uint64_t bytes_used(Account account) const { return used_[size_t(account)]; }
 
  private:
@@ -119,6 +122,8 @@ class Device {
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};
   Buffer small_read_;
+  uint64_t n_buffers_ = 0;  // created or tried
+  std::optional<uint64_t> buffer_to_fail_;
 };
 
 }  // namespace ravenwing::gpu

@@ -1,4 +1,4 @@
-// tests/fuzz/seeds_main.cpp: writes valid inputs of every fuzzer, in the form that it takes.
+// tests/fuzz/seeds_main.cpp: writes valid inputs of every fuzzer, in the form that it takes, and checks that they are.
 //   fuzz_seeds FOLDER
 #include <fmt/format.h>
 
@@ -6,6 +6,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/error.hpp"
+#include "fuzz/read_model.hpp"
 #include "fuzz/session_snapshot.hpp"
 #include "support/files.hpp"
 #include "support/random_model.hpp"
@@ -29,27 +31,43 @@ Bytes safetensors_input(const Bytes& file) {
   return input;
 }
 
+std::span<const uint8_t> bytes_of(const Bytes& input) {
+  return {reinterpret_cast<const uint8_t*>(input.data()), input.size()};
+}
+
+void write_gguf(const std::filesystem::path& path, const test::GgufWriter& writer) {
+  const Bytes input = without_first(writer.bytes(), 4);
+  RAVENWING_CHECK(fuzz::read_model({"GGUF", bytes_of(input)}));
+  test::write_file(path, input);
+}
+
+void write_safetensors(const std::filesystem::path& path, const test::RandomModelOptions& options) {
+  const Bytes input = safetensors_input(test::random_safetensors(options).bytes());
+  RAVENWING_CHECK(fuzz::read_model(fuzz::safetensors_file(bytes_of(input))));
+  test::write_file(path, input);
+}
+
 /// Models whose files have every key, form and type that the readers know, as far as a few kilobytes allow.
 void write_models(const std::filesystem::path& gguf, const std::filesystem::path& safetensors) {
   test::GgufWriter plain = test::random_gguf(test::smallest_model());
   plain.set("tokenizer.ggml.model", "rwkv");
   plain.set("tokenizer.ggml.tokens", std::vector<std::string>{"<s>", "a", "\\x00", "\\n"});
   plain.set("tokenizer.ggml.token_type", std::vector<int32_t>{3, 1, 1, 1});
-  test::write_file(gguf / "f16", without_first(plain.bytes(), 4));
+  write_gguf(gguf / "f16", plain);
   test::RandomModelOptions options = test::smallest_model();
   options.n_embd = options.n_ffn = 32;
   options.head_size = 16;
   options.matrices = format::WeightFormat::q8_0;
   options.head = format::WeightFormat::q5_1;
   options.emb = format::WeightFormat::q4_0;
-  test::write_file(gguf / "quantised", without_first(test::random_gguf(options).bytes(), 4));
+  write_gguf(gguf / "quantised", test::random_gguf(options));
 
   options = test::smallest_model();
-  test::write_file(safetensors / "f16", safetensors_input(test::random_safetensors(options).bytes()));
+  write_safetensors(safetensors / "f16", options);
   options.n_layer = 1;
   options.matrices = format::WeightFormat::bf16;
   options.low_rank = format::WeightFormat::f32;
-  test::write_file(safetensors / "bf16", safetensors_input(test::random_safetensors(options).bytes()));
+  write_safetensors(safetensors / "bf16", options);
 }
 
 void write_vocabularies(const std::filesystem::path& folder) {
@@ -62,7 +80,10 @@ void write_sessions(const std::filesystem::path& folder) {
   for (const bool with_everything : {false, true}) {
     const std::filesystem::path path = folder / (with_everything ? "whole" : "plain");
     write_session_file(path, fuzz::session_snapshot(with_everything), fuzz::kSessionConfig, fuzz::kSessionModelHash);
-    test::write_file(path, safetensors_input(test::read_file(path)));
+    const Bytes input = safetensors_input(test::read_file(path));
+    test::write_file(path, input);
+    const fuzz::MemoryFile file = fuzz::safetensors_file(bytes_of(input));
+    read_session_file(file.path(), fuzz::kSessionConfig, fuzz::kSessionModelHash);
   }
 }
 
