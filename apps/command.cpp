@@ -62,6 +62,7 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   };
   options.cancel = &interrupted();
   Engine engine(options);
+  for (const std::string& warning : engine.model().warnings) write_message("warning: {}", warning);
   if (engine.device().software && flags.device.empty()) {
     write_message("no GPU found, using software Vulkan ({}): slow", engine.device().name);
   }

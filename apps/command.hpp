@@ -51,6 +51,9 @@ void add_device_flag(CLI::App& command, std::string& device);
 /// `options`: chunk and max_sessions are taken from it.
 Engine open_engine(const EngineFlags& flags, EngineOptions options = {.max_sessions = 1});
 
+inline constexpr const char kNoDevice[] =
+    "no GPU and no software Vulkan driver found; `make setup` fetches the software driver";
+
 /// A paragraph on an adapter, as `devices` and `doctor` show it.
 std::string describe(size_t index, const DeviceInfo& device);
 

@@ -47,8 +47,7 @@ void run(const DevicesFlags& flags) {
   const std::vector<DeviceInfo> devices = list_devices();
   if (flags.json) write_out(to_json(devices));
   for (size_t i = 0; !flags.json && i < devices.size(); ++i) write_out(describe(i, devices[i]));
-  if (devices.empty())
-    fail(ErrorCode::no_device, "no GPU and no software Vulkan driver found; `make setup` fetches one");
+  if (devices.empty()) fail(ErrorCode::no_device, kNoDevice);
 }
 
 }  // namespace

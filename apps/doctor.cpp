@@ -35,6 +35,7 @@ void run(const std::string& device) {
   write_out(fmt::format("WebGPU library: {}\n", webgpu_library()));
   const std::vector<DeviceInfo> devices = list_devices();
   for (size_t i = 0; i < devices.size(); ++i) write_out("Adapter " + describe(i, devices[i]));
+  if (devices.empty()) fail(ErrorCode::no_device, kNoDevice);
   if (!run_self_tests(device)) fail(ErrorCode::unsupported, "the self-test failed");
 }
 

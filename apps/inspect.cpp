@@ -30,7 +30,8 @@ std::string to_json(const ModelInfo& info) {
                                  {"rank_g", info.rank_g},
                                  {"state_bytes", info.state_bytes},
                                  {"bytes_by_type", info.bytes_by_type},
-                                 {"metadata", info.metadata}};
+                                 {"metadata", info.metadata},
+                                 {"warnings", info.warnings}};
   for (const TensorInfo& tensor : info.tensors) {
     json["tensors"].push_back(
         {{"name", tensor.name}, {"type", tensor.type}, {"shape", tensor.shape}, {"n_bytes", tensor.n_bytes}});
@@ -72,8 +73,25 @@ std::string to_text(const ModelInfo& info) {
 
 struct InspectFlags {
   std::string path;
-  bool json = false;
+  bool json = false, check = false;
 };
+
+void run(const InspectFlags& flags) {
+  const ModelInfo info = inspect(flags.path);
+  write_out(flags.json ? to_json(info) : to_text(info));
+  if (!flags.check) {
+    for (const std::string& warning : info.warnings) write_message("warning: {}", warning);
+    return;
+  }
+  Progress progress("checking");
+  const std::vector<std::string> names = find_nonfinite_weights(flags.path, [&](uint64_t done, uint64_t total) {
+    check_interrupted();
+    progress.update(done, total);
+  });
+  progress.finish();
+  if (!names.empty())
+    fail(ErrorCode::bad_file, "'{}': NaN or infinity in {}", flags.path, fmt::join(names, ", "));
+}
 
 }  // namespace
 
@@ -82,11 +100,9 @@ void add_inspect(CLI::App& program) {
   auto flags = std::make_shared<InspectFlags>();
   command->add_option("FILE", flags->path, ".gguf or .safetensors")->type_name("")->required();
   command->add_flag("--json", flags->json, "one JSON object");
+  command->add_flag("--check", flags->check, "read every weight as well, and fail if one is NaN or infinite");
   command->footer("Example:\n  ravenwing inspect model.gguf");
-  command->callback([flags] {
-    const ModelInfo info = inspect(flags->path);
-    write_out(flags->json ? to_json(info) : to_text(info));
-  });
+  command->callback([flags] { run(*flags); });
 }
 
 }  // namespace ravenwing::apps

@@ -1,5 +1,7 @@
 // ravenwing logits: logits and states as NumPy files, for comparing with other implementations.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "command.hpp"
@@ -26,6 +28,12 @@ void write_state(const std::filesystem::path& folder, const ModelInfo& model, co
   write_npy(folder / "channel_shift.npy", {n_layer, n_embd}, state.channel_shift);
 }
 
+/// Written all the same: the values are what one looks at then.
+void warn_unless_finite(std::span<const float> logits) {
+  if (!std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); }))
+    write_message("warning: there are logits that are not finite");
+}
+
 void run(const LogitsFlags& flags) {
   if (flags.prompt.has_value() == flags.ids.has_value())
     fail(ErrorCode::bad_request, "give either -p TEXT or --ids IDS");
@@ -39,9 +47,14 @@ void run(const LogitsFlags& flags) {
   const uint64_t n_vocab = engine.model().n_vocab;
   NpyWriter writer(flags.out, flags.all ? std::vector<uint64_t>{ids.size(), n_vocab} : std::vector<uint64_t>{n_vocab});
   if (flags.all) {
-    session.logits_of_each(ids, [&writer](size_t, std::span<const float> row) { writer.write(row); });
+    session.logits_of_each(ids, [&](size_t i, std::span<const float> row) {
+      writer.write(row);
+      if (i + 1 == ids.size()) warn_unless_finite(row);
+    });
   } else {
-    writer.write(session.logits(ids));
+    const std::vector<float> row = session.logits(ids);
+    writer.write(row);
+    warn_unless_finite(row);
   }
   if (!flags.state_out.empty()) write_state(flags.state_out, engine.model(), session.state());
   writer.commit();

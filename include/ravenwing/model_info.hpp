@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -32,10 +33,17 @@ struct ModelInfo {
   std::map<std::string, uint64_t> bytes_by_type;  // "Q4_K" -> bytes of tensors
   std::map<std::string, std::string> metadata;    // scalars as text, arrays as "[N strings]"
   std::vector<TensorInfo> tensors;                // in the order of the file
+  /// What is suspicious, if it does not keep the model from being loaded: small tensors that hold NaN or infinity.
+  std::vector<std::string> warnings;
 };
 
 /// Reads and checks the header of a GGUF or safetensors file. Throws Error{bad_file, unsupported}.
 ModelInfo inspect(const std::filesystem::path& path);
+
+/// Reads every weight of a model and returns what holds NaN or infinity. `on_progress` is told of weights done and in
+/// all, and may throw. Throws Error{bad_file, unsupported}.
+std::vector<std::string> find_nonfinite_weights(const std::filesystem::path& path,
+                                                const std::function<void(uint64_t done, uint64_t total)>& on_progress = {});
 
 /// The tokeniser that belongs to a model file: of a GGUF the file's own, of safetensors the World vocabulary, unless
 /// `vocab` names a vocabulary file. Throws Error{bad_file}.

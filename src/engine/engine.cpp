@@ -52,7 +52,7 @@ Engine::Impl::Impl(const EngineOptions& options)
     : file(
           format::ModelFile::open(options.model, options.mmap ? MappedFile::Access::mapped : MappedFile::Access::read)),
       source(rwkv7::read_model_source(file)),
-      info(info_of(file, source.config)),
+      info(info_of(file, source)),
       tokenizer(tokenizer_of(file, options.vocab)),
       runner(file, source, options),
       chunk(checked_chunk(options.chunk, runner.tokens_max())),
@@ -203,6 +203,10 @@ std::vector<double> Session::score(std::span<const uint32_t> ids, const std::fun
   impl_->engine.check_ids(ids);
   logits_of_each(ids.first(ids.size() - 1), [&](size_t i, std::span<const float> logits) {
     scores.push_back(log_sum_exp(logits) - logits[ids[i + 1]]);
+    if (!std::isfinite(scores.back())) {
+      fail(ErrorCode::unsupported, "the model's logits are not finite after {} tokens: its weights or its numbers overflow",
+           i + 1);
+    }
     if (on_progress) on_progress(scores.size());
   });
   feed(ids.last(1));

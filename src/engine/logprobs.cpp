@@ -23,7 +23,8 @@ TokenLogprobs token_logprobs(std::span<const float> logits, uint32_t id, uint32_
   std::partial_sort(ids.begin(), end, ids.end(),
                     [&](uint32_t a, uint32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
   TokenLogprobs result{logprob(id), {}};
-  for (auto top = ids.begin(); top != end; ++top) result.top.push_back(logprob(*top));
+  // A token that cannot come has no logarithm.
+  for (auto top = ids.begin(); top != end && std::isfinite(logits[*top]); ++top) result.top.push_back(logprob(*top));
   return result;
 }
 

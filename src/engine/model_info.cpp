@@ -4,7 +4,7 @@
 #include "base/error.hpp"
 #include "base/resources.hpp"
 #include "base/text.hpp"
-#include "model/rwkv7_tensors.hpp"
+#include "model/rwkv7_check.hpp"
 
 namespace ravenwing {
 namespace {
@@ -33,7 +33,8 @@ void add_tensors(const format::ModelFile& file, ModelInfo& info) {
 
 }  // namespace
 
-ModelInfo info_of(const format::ModelFile& file, const rwkv7::Config& config) {
+ModelInfo info_of(const format::ModelFile& file, const rwkv7::ModelSource& source) {
+  const rwkv7::Config& config = source.config;
   ModelInfo info;
   info.path = file.path();
   info.container = file.container() == format::Container::gguf ? "gguf" : "safetensors";
@@ -53,12 +54,23 @@ ModelInfo info_of(const format::ModelFile& file, const rwkv7::Config& config) {
   info.state_bytes = config.state_bytes();
   for (const auto& [key, value] : file.metadata()) info.metadata[utf8_lossy(key)] = std::visit(MetaText{}, value);
   add_tensors(file, info);
+  for (const std::string& name : rwkv7::nonfinite_vectors(source))
+    info.warnings.push_back(utf8_lossy(name) + " holds NaN or infinity");
   return info;
 }
 
 ModelInfo inspect(const std::filesystem::path& path) {
   const format::ModelFile file = format::ModelFile::open(path, MappedFile::Access::read);
-  return info_of(file, rwkv7::read_model_source(file).config);
+  return info_of(file, rwkv7::read_model_source(file));
+}
+
+std::vector<std::string> find_nonfinite_weights(
+    const std::filesystem::path& path, const std::function<void(uint64_t done, uint64_t total)>& on_progress) {
+  const format::ModelFile file = format::ModelFile::open(path);
+  std::vector<std::string> names;
+  for (const std::string& name : rwkv7::nonfinite_weights(rwkv7::read_model_source(file), on_progress))
+    names.push_back(utf8_lossy(name));
+  return names;
 }
 
 Tokenizer tokenizer_of(const format::ModelFile& file, const std::filesystem::path& vocab) {

@@ -37,6 +37,16 @@ namespace {
 
 constexpr uint64_t kSmallReadBytes = 64 << 10;
 
+constexpr std::string_view kSmallerText = "a smaller quantisation of the model or fewer sessions take less";
+
+double mebibytes(uint64_t bytes) { return double(bytes) / (1 << 20); }
+
+/// What every account holds.
+std::string memory_text(std::span<const std::atomic<uint64_t>, kAccountCount> used) {
+  return fmt::format("{:.1f} MiB of weights, {:.1f} of states, {:.1f} of scratch", mebibytes(used[0]),
+                     mebibytes(used[1]), mebibytes(used[2]));
+}
+
 std::string text(wgpu::StringView view) { return std::string(std::string_view(view)); }
 
 /// T0 is the default limits by definition; T1 asks for what the adapter has, so that few large buffers suffice.
@@ -169,8 +179,8 @@ Device::~Device() {
 Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account account, const std::string& label) {
   size = round_up(std::max<uint64_t>(size, 4), 4);
   if (size > info_.limits.buffer_bytes_max) {
-    fail(ErrorCode::out_of_memory, "[device] {} needs a buffer of {} bytes, {} allows {}", label, size, info_.name,
-         info_.limits.buffer_bytes_max);
+    fail(ErrorCode::out_of_memory, "[device] {} needs a buffer of {} bytes, {} allows {}; {}", label, size, info_.name,
+         info_.limits.buffer_bytes_max, kSmallerText);
   }
   wgpu::BufferDescriptor descriptor;
   descriptor.size = size;
@@ -184,11 +194,11 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
     out_of_memory = type == wgpu::ErrorType::OutOfMemory;
   };
   wait(device_.PopErrorScope(wgpu::CallbackMode::WaitAnyOnly, store));
+  if (n_buffers_++ == buffer_to_fail_) out_of_memory = true;
   if (out_of_memory || !buffer.handle_) {
     buffer.handle_ = nullptr;
-    fail(ErrorCode::out_of_memory,
-         "[device] {} has no room for {} ({} bytes, after {} bytes of weights and {} of state)", info_.name, label,
-         size, bytes_used(Account::weights), bytes_used(Account::state));
+    fail(ErrorCode::out_of_memory, "[device] {} has no room for {}: it needs {:.1f} MiB, after {}; {}", info_.name,
+         label, mebibytes(size), memory_text(used_), kSmallerText);
   }
   buffer.size_ = size;
   buffer.account_ = account;

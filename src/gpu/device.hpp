@@ -121,6 +121,8 @@ class Device {
 
   /// Of the cache of compiled shaders; zeros without one.
   BlobCache::Counts cache_counts() const { return cache_ ? cache_->counts() : BlobCache::Counts{}; }
+  /// For tests: creates buffers as if there were no memory for the `n`-th from now, 0 for the next.
+  void fail_buffer(uint64_t n) { buffer_to_fail_ = n_buffers_ + n; }
 
   uint64_t bytes_used(Account account) const { return used_[size_t(account)]; }
 
@@ -137,6 +139,8 @@ class Device {
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};
   Buffer small_read_;
+  uint64_t n_buffers_ = 0;  // created or tried
+  std::optional<uint64_t> buffer_to_fail_;
 };
 
 }  // namespace ravenwing::gpu

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fuzz/read_bytes.hpp"
+#include "fuzz/read_model.hpp"
 #include "support/files.hpp"
 #include "support/random_model.hpp"
 
@@ -34,15 +34,6 @@ constexpr uint64_t kEdgeValues[] = {0,
                                     ~uint64_t(0)};
 
 using File = std::vector<std::byte>;
-
-test::RandomModelOptions smallest_model() {
-  test::RandomModelOptions options;
-  options.n_embd = options.n_ffn = 4;
-  options.head_size = 4;
-  options.n_vocab = 257;
-  options.rank_w = options.rank_a = options.rank_v = options.rank_g = 1;
-  return options;
-}
 
 /// Damages files: mostly in their first part, where the structure lies.
 class Mutator {
@@ -106,12 +97,12 @@ class Mutator {
 };
 
 bool read(const File& file) {
-  return fuzz::read_bytes("", {reinterpret_cast<const uint8_t*>(file.data()), file.size()});
+  return fuzz::read_model({"", {reinterpret_cast<const uint8_t*>(file.data()), file.size()}});
 }
 
 int run_mutations(size_t n_mutations, uint32_t seed) {
-  const File seeds[] = {test::random_gguf(smallest_model()).bytes(),
-                        test::random_safetensors(smallest_model()).bytes()};
+  const File seeds[] = {test::random_gguf(test::smallest_model()).bytes(),
+                        test::random_safetensors(test::smallest_model()).bytes()};
   for (const File& file : seeds) {
     if (!read(file)) return fmt::print("a valid model was refused\n"), EXIT_FAILURE;
   }

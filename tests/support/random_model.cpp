@@ -240,6 +240,15 @@ std::vector<std::byte> transposed(const RandomTensor& tensor) {
 
 }  // namespace
 
+RandomModelOptions smallest_model() {
+  RandomModelOptions options;
+  options.n_embd = options.n_ffn = 4;
+  options.head_size = 4;
+  options.n_vocab = 257;
+  options.rank_w = options.rank_a = options.rank_v = options.rank_g = 1;
+  return options;
+}
+
 GgufWriter random_gguf(const RandomModelOptions& options) {
   GgufWriter writer;
   set_keys(writer, options);

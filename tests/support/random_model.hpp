@@ -26,6 +26,9 @@ struct RandomModelOptions {
   uint32_t seed = 1;
 };
 
+/// A model of a few kilobytes.
+RandomModelOptions smallest_model();
+
 /// The model as a writer, so that tests can spoil it. Weights of matrices have a deviation of about 1/sqrt(n_in);
 /// vectors lie where trained models have them. Both containers of the same options hold the same weights, bit for bit.
 GgufWriter random_gguf(const RandomModelOptions& options);

@@ -194,7 +194,7 @@ TEST_CASE("ids that are not in the vocabulary are refused") {
   CHECK(world().decode(std::vector<uint32_t>{0, 66, 0}) == "A");
 }
 
-TEST_CASE("a text with a byte that the vocabulary lacks is refused") {
+TEST_CASE("RELIABILITY 25: a text with a byte that the vocabulary lacks is refused") {
   const Tokenizer tokenizer = Tokenizer::from_text("1 'a' 1\n2 'bc' 2\n");
   CHECK(tokenizer.encode("abca") == std::vector<uint32_t>{1, 2, 1});
   CHECK(contains(error_of(ErrorCode::unsupported, [&] { tokenizer.encode("aax"); }), "'x' at offset 2"));
@@ -212,7 +212,7 @@ TEST_CASE("vocabulary lines in any order, with gaps and either line end") {
   CHECK(tokenizer.encode(" b\xff") == std::vector<uint32_t>{5, 9, 3});
 }
 
-TEST_CASE("damaged vocabulary files are refused with the line") {
+TEST_CASE("RELIABILITY 24: damaged vocabulary files are refused with the line") {
   CHECK(contains(bad_vocabulary("1 'a' 1\n2 'b' 2\n"), "line 2: token has 1 bytes, the line says 2"));
   CHECK(contains(bad_vocabulary("1 'a' 1\n1 'b' 1"), "line 2: id 1 was there before"));
   CHECK(contains(bad_vocabulary("1 'a' 1\n2 b'a' 1"), "tokens 1 and 2 are the same bytes 'a'"));
@@ -232,7 +232,7 @@ TEST_CASE("damaged vocabulary files are refused with the line") {
   CHECK(bad_vocabulary("65535 'a' 1") == "");
 }
 
-TEST_CASE("damaged GGUF tokens are refused with the id") {
+TEST_CASE("RELIABILITY 24: damaged GGUF tokens are refused with the id") {
   CHECK(contains(bad_gguf({"", "\\xZ"}), "token 1: escape needs 2 digits, has 'Z'"));
   CHECK(contains(bad_gguf({"", "a", "a\\x"}), "token 2: escape needs 2 digits, has ''"));
   CHECK(contains(bad_gguf({"", "\\x4"}), "token 1: escape needs 2 digits"));

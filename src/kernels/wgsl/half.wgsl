@@ -4,11 +4,12 @@ fn word(at: u32) -> u32 { return weights[at / 4u][at % 4u]; }
 fn quad(at: u32) -> vec4<u32> { return weights[at / 4u]; }
 
 // The two f16 of a packed word as f32, exact for subnormal numbers too: the scales of K-quants often are, and
-// unpack2x16float may flush them.
+// unpack2x16float may flush them. Infinity and NaN stay what they are.
 fn halves(word: u32) -> vec2<f32> {
   let bits = vec2(word & 0xffffu, word >> 16u);
   let magnitude = bits & vec2(0x7fffu);
-  let normal = bitcast<vec2<f32>>((magnitude << vec2(13u)) + vec2(0x38000000u));
+  let bias = select(vec2(0x38000000u), vec2(0x70000000u), magnitude >= vec2(0x7c00u));
+  let normal = bitcast<vec2<f32>>((magnitude << vec2(13u)) + bias);
   let subnormal = vec2<f32>(magnitude) * 0x1p-24f;
   let value = select(normal, subnormal, magnitude < vec2(0x0400u));
   return select(value, -value, bits >= vec2(0x8000u));

@@ -60,13 +60,20 @@ fn input8(at: u32) -> Octet {
 
 fn dot8(a: Octet, b: Octet) -> f32 { return dot(a.low, b.low) + dot(a.high, b.high); }
 
-fn activate(value: f32, activation: u32) -> f32 {
+fn activate_number(value: f32, activation: u32) -> f32 {
   switch activation {
     case 1u: { return tanh(clamp(value, -20.0, 20.0)); }
     case 2u: { return 1.0 / (1.0 + exp(-value)); }
     case 3u: { return max(value, 0.0); }
     default: { return value; }
   }
+}
+
+// NaN stays NaN, which clamp and max may make a number of: a damaged weight is to be seen in the logits. Told by its
+// bits, because arithmetic may assume that there is none.
+fn activate(value: f32, activation: u32) -> f32 {
+  let is_nan = (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+  return select(activate_number(value, activation), value, is_nan);
 }
 
 fn store_output(s: u32, row: u32, column: u32, sum: f32) {

@@ -1,9 +1,5 @@
-// tests/fuzz/read_bytes.cpp: a file in memory, opened the way users' files are.
-#include "fuzz/read_bytes.hpp"
-
-#include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
+// tests/fuzz/read_model.cpp
+#include "fuzz/read_model.hpp"
 
 #include <vector>
 
@@ -12,23 +8,6 @@
 
 namespace ravenwing::fuzz {
 namespace {
-
-/// An anonymous file that has a path.
-class MemoryFile {
- public:
-  MemoryFile() : descriptor_(::memfd_create("fuzz", MFD_CLOEXEC)) { RAVENWING_CHECK(descriptor_ >= 0); }
-  ~MemoryFile() { ::close(descriptor_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-
-  void append(const void* data, size_t n) {
-    if (n > 0) RAVENWING_CHECK(::write(descriptor_, data, n) == ssize_t(n));
-  }
-  std::string path() const { return fmt::format("/proc/self/fd/{}", descriptor_); }
-
- private:
-  int descriptor_;
-};
 
 void decode_first_row(const rwkv7::MatrixSource& matrix) {
   if (!matrix) return;
@@ -54,12 +33,9 @@ void decode_some(const rwkv7::ModelSource& source) {
 
 }  // namespace
 
-bool read_bytes(std::string_view prefix, std::span<const uint8_t> bytes) {
-  MemoryFile memory;
-  memory.append(prefix.data(), prefix.size());
-  memory.append(bytes.data(), bytes.size());
+bool read_model(const MemoryFile& bytes) {
   try {
-    const format::ModelFile file = format::ModelFile::open(memory.path());
+    const format::ModelFile file = format::ModelFile::open(bytes.path());
     decode_some(rwkv7::read_model_source(file));
   } catch (const Error&) {
     return false;
