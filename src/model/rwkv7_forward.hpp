@@ -79,6 +79,7 @@ class Model {
   /// Submits a step section by section, each as soon as its weights are there.
   void run_while_loading(const gpu::Plan& steps);
 
+  kernels::Context context(gpu::Recorder& recorder, const Bucket& bucket) const;
   void record(const kernels::Context& context);
   void time_mix(const kernels::Context& context, uint32_t layer);
   void channel_mix(const kernels::Context& context, uint32_t layer);

@@ -41,8 +41,8 @@ std::vector<float> use(rwkv7::Model& model) {
   std::vector<float> logits = run(model, {{0, ids, Outputs::last, true}});
   model.read_sampled();
   model.states().copy(0, 1);
-  model.states().checkpoint(1);
-  model.states().roll_back(1);
+  model.states().checkpoint(1, 0);
+  model.states().roll_back(1, 0);
   const std::vector<float> next = run(model, {{1, ids}});
   logits.insert(logits.end(), next.begin(), next.end());
   return logits;
