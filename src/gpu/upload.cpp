@@ -63,35 +63,29 @@ UploadRing::UploadRing(Device& device, uint64_t total, std::function<void()> whi
 
 UploadRing::~UploadRing() = default;
 
-void UploadRing::copy(const Buffer& target, uint64_t offset, uint64_t bytes, std::function<void(std::byte* to)> fill) {
-  RAVENWING_CHECK(offset % 4 == 0 && bytes % 4 == 0 && bytes <= kPieceBytesMax && offset + bytes <= target.size());
-  if (bytes == 0) return;
+void UploadRing::copy(const Buffer& target, uint64_t offset, uint64_t bytes, Fill fill) {
+  RAVENWING_CHECK(offset % 4 == 0 && bytes % 4 == 0 && offset + bytes <= target.size());
+  add({0, bytes, target.handle(), offset, {}}, std::move(fill));
+}
+
+void UploadRing::process(uint64_t bytes, Fill fill, Use use) {
+  add({0, bytes, {}, 0, std::move(use)}, std::move(fill));
+}
+
+void UploadRing::add(Piece piece, Fill fill) {
+  RAVENWING_CHECK(piece.size <= kPieceBytesMax);
+  if (piece.size == 0) return;
   Slot* slot = &slots_[current_];
-  const bool goes_on = slot->target.Get() == target.handle().Get() && offset >= slot->begin + slot->size &&
-                       offset + bytes - slot->begin <= slot->staging.size();
-  if (!goes_on) {
-    if (slot->target != nullptr) open_next();
+  piece.begin = round_up(slot->size, piece.use ? device_.limits().binding_alignment : 4);
+  if (slot->pieces.empty() || piece.begin + piece.size > slot->staging.size()) {
+    if (!slot->pieces.empty()) go_on();
     slot = &slots_[current_];
-    if (!slot->staging || slot->staging.size() < bytes) {
-      wgpu::BufferUsage usage = wgpu::BufferUsage::MapWrite | wgpu::BufferUsage::CopySrc;
-      slot->staging = device_.create_buffer(std::max(slot_bytes_, bytes), usage, Account::staging, "upload");
-      slot->mapping = slot->staging.handle().MapAsync(wgpu::MapMode::Write, 0, slot->staging.size(),
-                                                      wgpu::CallbackMode::WaitAnyOnly,
-                                                      [](wgpu::MapAsyncStatus, wgpu::StringView) {});
-    }
-    device_.wait(slot->mapping);
-    device_.check();
-    slot->mapped = static_cast<std::byte*>(slot->staging.handle().GetMappedRange());
-    if (slot->mapped == nullptr) fail(ErrorCode::out_of_memory, "[device] no staging memory could be mapped");
-    slot->target = target.handle();
-    slot->begin = offset;
-    slot->size = 0;
+    open(*slot, round_up(piece.size, 4));
+    piece.begin = 0;
   }
-  // The padding between two pieces is copied with them.
-  std::byte* const gap = slot->mapped + slot->size;
-  std::byte* const to = slot->mapped + (offset - slot->begin);
-  std::memset(gap, 0, size_t(to - gap));
-  slot->size = offset + bytes - slot->begin;
+  std::byte* const to = slot->mapped + piece.begin;
+  slot->size = round_up(piece.begin + piece.size, 4);
+  slot->pieces.push_back(std::move(piece));
   {
     const std::lock_guard lock(mutex_);
     ++slot->n_jobs;
@@ -110,8 +104,23 @@ void UploadRing::copy(const Buffer& target, uint64_t offset, uint64_t bytes, std
   });
 }
 
+void UploadRing::open(Slot& slot, uint64_t bytes_min) {
+  if (!slot.staging || slot.staging.size() < bytes_min) {
+    wgpu::BufferUsage usage = wgpu::BufferUsage::MapWrite | wgpu::BufferUsage::CopySrc;
+    slot.staging = device_.create_buffer(std::max(slot_bytes_, bytes_min), usage, Account::staging, "upload");
+    slot.mapping =
+        slot.staging.handle().MapAsync(wgpu::MapMode::Write, 0, slot.staging.size(), wgpu::CallbackMode::WaitAnyOnly,
+                                       [](wgpu::MapAsyncStatus, wgpu::StringView) {});
+  }
+  device_.wait(slot.mapping);
+  device_.check();
+  slot.mapped = static_cast<std::byte*>(slot.staging.handle().GetMappedRange());
+  if (slot.mapped == nullptr) fail(ErrorCode::out_of_memory, "[device] no staging memory could be mapped");
+  slot.size = 0;
+}
+
 void UploadRing::hand_over() {
-  for (size_t i = 0; i < slots_.size(); ++i) open_next();
+  for (size_t i = 0; i < slots_.size(); ++i) go_on();
 }
 
 void UploadRing::finish() {
@@ -130,17 +139,40 @@ void UploadRing::wait_for_jobs(Slot& slot) {
 }
 
 void UploadRing::flush(Slot& slot) {
-  if (slot.target == nullptr) return;
+  if (slot.pieces.empty()) return;
   wait_for_jobs(slot);
   slot.staging.handle().Unmap();
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  encoder.CopyBufferToBuffer(slot.staging.handle(), 0, slot.target, slot.begin, slot.size);
+  encode_uses(encoder, slot);
+  for (size_t i = 0; i < slot.pieces.size();) {
+    const Piece& first = slot.pieces[i];
+    // Neighbours here and there go in one command.
+    uint64_t size = first.size;
+    for (++i; i < slot.pieces.size() && slot.pieces[i].target.Get() == first.target.Get() &&
+              slot.pieces[i].begin == first.begin + size && slot.pieces[i].offset == first.offset + size;
+         ++i)
+      size += slot.pieces[i].size;
+    if (!first.use) encoder.CopyBufferToBuffer(slot.staging.handle(), first.begin, first.target, first.offset, size);
+  }
   device_.submit(encoder.Finish());
   slot.mapping =
       slot.staging.handle().MapAsync(wgpu::MapMode::Write, 0, slot.staging.size(), wgpu::CallbackMode::WaitAnyOnly,
                                      [](wgpu::MapAsyncStatus, wgpu::StringView) {});
   done_ += slot.size;
-  slot.target = nullptr;
+  slot.pieces.clear();
+}
+
+void UploadRing::encode_uses(const wgpu::CommandEncoder& encoder, const Slot& slot) {
+  const auto has_use = [](const Piece& piece) { return bool(piece.use); };
+  if (std::none_of(slot.pieces.begin(), slot.pieces.end(), has_use)) return;
+  if (!working_ || working_.size() < slot.size)
+    working_ = device_.create_storage(std::max(slot.size, slot_bytes_), Account::staging, "upload");
+  encoder.CopyBufferToBuffer(slot.staging.handle(), 0, working_.handle(), 0, slot.size);
+  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+  for (const Piece& piece : slot.pieces) {
+    if (piece.use) piece.use(pass, {working_, piece.begin, piece.size});
+  }
+  pass.End();
 }
 
 bool UploadRing::is_filled(Slot& slot) {
@@ -149,12 +181,12 @@ bool UploadRing::is_filled(Slot& slot) {
 }
 
 /// Goes on to the next slot, whose bytes must be handed over now, and hands over what else is ready, oldest first.
-void UploadRing::open_next() {
+void UploadRing::go_on() {
   current_ = (current_ + 1) % slots_.size();
   flush(slots_[current_]);
   for (size_t i = 1; i < slots_.size(); ++i) {
     Slot& slot = slots_[(current_ + i) % slots_.size()];
-    if (slot.target == nullptr) continue;
+    if (slot.pieces.empty()) continue;
     if (!is_filled(slot)) break;
     flush(slot);
   }

@@ -34,23 +34,29 @@ class Workers {
   std::vector<std::thread> threads_;
 };
 
-/// Copies to buffers, in the order of the calls. WebGPU is used by the calling thread alone.
+/// Brings bytes to the GPU, in the order of the calls. WebGPU is used by the calling thread alone.
 class UploadRing {
  public:
-  /// The most that one call of copy() takes.
-  static constexpr uint64_t kPieceBytesMax = 16 << 20;
+  /// The most that one call takes.
+  static constexpr uint64_t kPieceBytesMax = 64 << 20;
+
+  /// Writes bytes on another thread, to zeroed or earlier written memory. What it refers to must live until finish();
+  /// what it throws is thrown by a later call.
+  using Fill = std::function<void(std::byte* to)>;
+  /// Records what is to be done with bytes on the GPU. They lie where a binding can begin, until its commands have run.
+  using Use = std::function<void(const wgpu::ComputePassEncoder& pass, const BufferView& bytes)>;
 
   /// `total`: bytes expected in all; a small upload gets a small ring. `while_waiting` is called now and then while a
-  /// call waits for `fill`; what it throws ends that call.
+  /// call waits for a `fill`; what it throws ends that call.
   UploadRing(Device& device, uint64_t total, std::function<void()> while_waiting = {});
   ~UploadRing();
   UploadRing(const UploadRing&) = delete;
   UploadRing& operator=(const UploadRing&) = delete;
 
-  /// Copies `bytes` bytes, at most kPieceBytesMax, to `target` at `offset`; both multiples of 4. `fill` writes them on
-  /// another thread, to zeroed or earlier written memory, and what it refers to must live until finish(). What it
-  /// throws is thrown by a later call.
-  void copy(const Buffer& target, uint64_t offset, uint64_t bytes, std::function<void(std::byte* to)> fill);
+  /// Copies `bytes` bytes to `target` at `offset`; both multiples of 4.
+  void copy(const Buffer& target, uint64_t offset, uint64_t bytes, Fill fill);
+  /// Brings bytes to working memory on the GPU for `use`.
+  void process(uint64_t bytes, Fill fill, Use use);
   /// Hands all to the GPU's queue: what is submitted afterwards finds it there.
   void hand_over();
   /// Waits until all is on the GPU.
@@ -59,25 +65,36 @@ class UploadRing {
   uint64_t bytes_done() const { return done_; }
 
  private:
-  /// A staging buffer: filled for one contiguous stretch of one target, then copied there.
+  /// A stretch of a staging buffer, and where it goes: to a target, or to `use` if that is given.
+  struct Piece {
+    uint64_t begin, size;
+    wgpu::Buffer target;
+    uint64_t offset;
+    Use use;
+  };
+  /// A staging buffer, open where it has pieces.
   struct Slot {
     Buffer staging;
     std::byte* mapped = nullptr;
     wgpu::Future mapping{};
-    wgpu::Buffer target;
-    uint64_t begin = 0, size = 0;  // of the stretch in the target
-    uint32_t n_jobs = 0;           // not done yet; under mutex_
+    std::vector<Piece> pieces;
+    uint64_t size = 0;    // filled or being filled
+    uint32_t n_jobs = 0;  // not done yet; under mutex_
   };
 
+  void add(Piece piece, Fill fill);
+  void open(Slot& slot, uint64_t bytes_min);
   bool is_filled(Slot& slot);
   void wait_for_jobs(Slot& slot);
   void flush(Slot& slot);
-  void open_next();
+  void encode_uses(const wgpu::CommandEncoder& encoder, const Slot& slot);
+  void go_on();
 
   Device& device_;
   uint64_t slot_bytes_;
   std::function<void()> while_waiting_;
   std::vector<Slot> slots_;
+  Buffer working_;  // what pieces for a `use` are copied to
   size_t current_ = 0;
   uint64_t done_ = 0;
   std::mutex mutex_;

@@ -14,11 +14,6 @@ using namespace format;
 
 constexpr uint32_t kRowAlignment = 16;
 
-/// A part of every block, gathered into one plane.
-struct Plane {
-  uint32_t begin, size;  // within a block of the file
-};
-
 // d alone keeps these blocks from being whole words.
 constexpr Plane kQ8_0Planes[] = {{offsetof(BlockQ8_0, codes), 32}, {offsetof(BlockQ8_0, d), 2}};
 constexpr Plane kQ4_0Planes[] = {{offsetof(BlockQ4_0, nibbles), 16}, {offsetof(BlockQ4_0, d), 2}};
@@ -29,28 +24,31 @@ constexpr Plane kQ6_KPlanes[] = {{offsetof(BlockQ6_K, nibbles), 128},
                                  {offsetof(BlockQ6_K, scales), 16},
                                  {offsetof(BlockQ6_K, d), 2}};
 constexpr Plane kIq4_NlPlanes[] = {{offsetof(BlockIQ4_NL, nibbles), 16}, {offsetof(BlockIQ4_NL, d), 2}};
+// The blocks as they are.
+template <uint32_t kBytes>
+constexpr Plane kWhole[] = {{0, kBytes}};
 
 struct Layout {
   std::string_view module;
-  std::span<const Plane> planes = {};  // none: the blocks as they are
+  std::span<const Plane> planes;
 };
 
 // In the order of WeightFormat.
-constexpr Layout kLayouts[] = {{"format_f32"},
-                               {"format_f16"},
-                               {"format_bf16"},
+constexpr Layout kLayouts[] = {{"format_f32", kWhole<4>},
+                               {"format_f16", kWhole<2>},
+                               {"format_bf16", kWhole<2>},
                                {"format_q8_0", kQ8_0Planes},
                                {"format_q4_0", kQ4_0Planes},
-                               {"format_q4_1"},
+                               {"format_q4_1", kWhole<sizeof(BlockQ4_1)>},
                                {"format_q5_0", kQ5_0Planes},
-                               {"format_q5_1"},
-                               {"format_q2_k"},
+                               {"format_q5_1", kWhole<sizeof(BlockQ5_1)>},
+                               {"format_q2_k", kWhole<sizeof(BlockQ2_K)>},
                                {"format_q3_k", kQ3_KPlanes},
-                               {"format_q4_k"},
-                               {"format_q5_k"},
+                               {"format_q4_k", kWhole<sizeof(BlockQ4_K)>},
+                               {"format_q5_k", kWhole<sizeof(BlockQ5_K)>},
                                {"format_q6_k", kQ6_KPlanes},
                                {"format_iq4_nl", kIq4_NlPlanes},
-                               {"format_iq4_xs"}};
+                               {"format_iq4_xs", kWhole<sizeof(BlockIQ4_XS)>}};
 static_assert(std::size(kLayouts) == std::size(kWeightFormats));
 
 const Layout& layout(WeightFormat format) {
@@ -71,8 +69,7 @@ void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::by
   const uint32_t n_blocks = n_in / info.block_weights;
   const uint32_t file_bytes = n_blocks * info.block_bytes;
   std::memset(to + file_bytes, 0, row_bytes(format, n_in) - file_bytes);
-  if (keeps_blocks(format)) std::memcpy(to, from, file_bytes);
-  for (const Plane& plane : layout(format).planes) {
+  for (const Plane& plane : planes(format)) {
     for (uint32_t block = 0; block < n_blocks; ++block) {
       std::memcpy(to, from + size_t(block) * info.block_bytes + plane.begin, plane.size);
       to += plane.size;
@@ -80,7 +77,12 @@ void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::by
   }
 }
 
-bool keeps_blocks(WeightFormat format) { return layout(format).planes.empty(); }
+std::span<const Plane> planes(WeightFormat format) { return layout(format).planes; }
+
+bool keeps_rows(WeightFormat format, uint32_t n_in) {
+  const auto& info = format::info(format);
+  return planes(format).size() == 1 && n_in / info.block_weights * info.block_bytes == row_bytes(format, n_in);
+}
 
 std::string_view format_module(WeightFormat format) { return layout(format).module; }
 

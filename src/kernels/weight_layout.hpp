@@ -20,11 +20,20 @@ using format::WeightFormat;
 /// format_*.wgsl read this.
 uint32_t row_bytes(WeightFormat format, uint32_t n_in);
 
+/// A part of every block of a file; in GPU memory the parts of a row's blocks lie one after another.
+struct Plane {
+  uint32_t begin, size;  // bytes within a block
+};
+inline constexpr uint32_t kPlanesMax = 4;
+
+/// In the order in which they lie. One that is the whole block: the blocks are as in the file.
+std::span<const Plane> planes(WeightFormat format);
+
 /// Turns one row of the file (whole blocks, any alignment) into that layout; writes row_bytes() bytes.
 void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::byte* to);
 
-/// Whether a row's blocks lie as in the file.
-bool keeps_blocks(WeightFormat format);
+/// Whether rows of n_in weights lie as in the file.
+bool keeps_rows(WeightFormat format, uint32_t n_in);
 
 /// The WGSL module that reads rows of a format.
 std::string_view format_module(WeightFormat format);

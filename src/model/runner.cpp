@@ -2,6 +2,7 @@
 #include "model/runner.hpp"
 
 #include <chrono>
+#include <future>
 
 #include "base/resources.hpp"
 #include "model/rwkv7_forward.hpp"
@@ -50,15 +51,19 @@ struct Runner::Impl {
   std::unique_ptr<rwkv7::Model> model;
 };
 
-Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options)
-    : impl_(std::make_unique<Impl>(options)) {
+Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options) {
+  // Reads while the driver opens the device, which takes it longer.
+  auto formats = std::async(std::launch::async, [&] { return rwkv7::low_rank_formats(source); });
+  impl_ = std::make_unique<Impl>(options);
   const bool full = options.load == LoadMode::full;
   // About as many bytes are still to go to the GPU.
   const auto on_read = [&, progress = progress_of(options, 0)](uint64_t done) {
     progress(done, 2 * file.file_bytes());
   };
+  rwkv7::ModelOptions model = model_options(options);
+  model.placement.low_rank_formats = formats.get();
   if (full) file.keep(on_read);
-  impl_->model = std::make_unique<rwkv7::Model>(impl_->device, file, source, model_options(options),
+  impl_->model = std::make_unique<rwkv7::Model>(impl_->device, file, source, model,
                                                 progress_of(options, full ? file.file_bytes() : 0));
   file.forget();
 }

@@ -49,7 +49,7 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
       outputs_max_(outputs_that_fit(device, source.config, options.tokens_max)),
       pipelines_(device, kernels::shader_library()),
       uniforms_(device),
-      loader_(std::make_unique<WeightLoader>(device, file, source, options.arena_bytes_max, weights_)),
+      loader_(std::make_unique<WeightLoader>(pipelines_, file, source, options.placement, weights_)),
       progress_(progress),
       states_(device, source.config, options.n_slots),
       scratch_(make_scratch(device, source.config, options, outputs_max_)),

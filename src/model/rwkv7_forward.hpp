@@ -18,7 +18,7 @@ struct ModelOptions {
   uint32_t tokens_max = 512;  // of one step
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   uint64_t binding_bytes_max = 0;  // of weights in one dispatch; 0: the device's limit. Tests lower it.
-  uint64_t arena_bytes_max = 0;    // of one buffer of weights; likewise
+  WeightPlacement placement{};     // tests lower its limit, too
   bool lazy = false;               // the first step that needs a layer brings its weights to the GPU
   bool compile_ahead = false;      // while weights are loaded: what decoding one text and prefill in full steps need
 };

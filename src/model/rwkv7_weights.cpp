@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "base/bytes.hpp"
-#include "base/half.hpp"
 #include "base/text.hpp"
 #include "gpu/upload.hpp"
+#include "kernels/pack.hpp"
 
 namespace ravenwing::rwkv7 {
 namespace {
@@ -18,15 +18,43 @@ using kernels::MatrixView;
 
 constexpr uint64_t kMatrixAlignment = 16;
 constexpr uint64_t kVectorAlignment = 256;  // a binding of its own
-/// Rows are read and packed in pieces of about this size, each by one thread.
+/// Rows are read in pieces of about this size, each by one thread.
 constexpr uint64_t kPieceBytes = 4 << 20;
 
 bool is_plain_float(WeightFormat format) { return format::info(format).block_weights == 1; }
 
+/// Whether f16 holds what these bits of f32 or bf16 say. NaN it does, infinity is taken for a number that was too
+/// large.
+template <typename Bits>
+bool all_fit_f16(std::span<const std::byte> bytes) {
+  constexpr uint32_t kLargest = 0x477fe000, kInfinity = 0x7f800000;  // 65504
+  uint32_t n_lost = 0;                                               // a sum, which takes the loop no branch
+  for (size_t i = 0; i + sizeof(Bits) <= bytes.size(); i += sizeof(Bits)) {
+    Bits bits;
+    std::memcpy(&bits, &bytes[i], sizeof(bits));
+    const uint32_t magnitude = (uint32_t(bits) << (32 - 8 * sizeof(Bits))) & 0x7fffffffu;
+    n_lost += uint32_t(magnitude > kLargest) & uint32_t(magnitude <= kInfinity);
+  }
+  return n_lost == 0;
+}
+
+/// Whether f16 holds a matrix. Reads all of it.
 bool fits_f16(const MatrixSource& matrix) {
-  std::vector<float> values(size_t(matrix.n_out) * matrix.n_in);
-  matrix.decode_rows(0, matrix.n_out, values.data());
-  return std::all_of(values.begin(), values.end(), [](float value) { return !(std::abs(value) > 65504.0f); });
+  const WeightFormat format = matrix.tensor->format;
+  if (format == WeightFormat::f16) return true;
+  if (!is_plain_float(format)) {
+    std::vector<float> values(size_t(matrix.n_out) * matrix.n_in);
+    matrix.decode_rows(0, matrix.n_out, values.data());
+    return all_fit_f16<uint32_t>(std::as_bytes(std::span(values)));
+  }
+  std::vector<std::byte> buffer(256 << 10);
+  const uint64_t n_bytes = uint64_t(matrix.n_out) * matrix.n_in * format::info(format).block_bytes;
+  for (uint64_t at = 0; at < n_bytes; at += buffer.size()) {
+    const std::span<std::byte> piece(buffer.data(), std::min<uint64_t>(buffer.size(), n_bytes - at));
+    if (!matrix.tensor->read(at, piece.data(), piece.size())) return true;  // loading will say what is wrong
+    if (!(format == WeightFormat::f32 ? all_fit_f16<uint32_t>(piece) : all_fit_f16<uint16_t>(piece))) return false;
+  }
+  return true;
 }
 
 /// The low-rank matrices of a layer get one format so that they share dispatches: their own where they agree, else f16
@@ -40,20 +68,8 @@ WeightFormat low_rank_format(const LayerSource& layer) {
   const bool agree =
       std::all_of(all.begin(), all.end(), [&](const MatrixSource* m) { return m->tensor->format == first; });
   if (agree && is_plain_float(first)) return first;
-  const bool fits = std::all_of(all.begin(), all.end(), [](const MatrixSource* m) {
-    return m->tensor->format == WeightFormat::f16 || fits_f16(*m);
-  });
+  const bool fits = std::all_of(all.begin(), all.end(), [](const MatrixSource* m) { return fits_f16(*m); });
   return fits ? WeightFormat::f16 : WeightFormat::f32;
-}
-
-void encode(WeightFormat format, std::span<const float> values, std::byte* to) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    const uint16_t half = format == WeightFormat::f16 ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
-    if (format == WeightFormat::f32)
-      std::memcpy(to + 4 * i, &values[i], 4);
-    else
-      std::memcpy(to + 2 * i, &half, 2);
-  }
 }
 
 uint64_t matrix_bytes(const MatrixSource& matrix, WeightFormat format) {
@@ -107,10 +123,13 @@ LayerWeights place_layer(Uploader& uploader, const LayerSource& layer, WeightFor
 
 /// Hands out space in arenas, remembers what is to fill it, and does so section by section.
 class WeightLoader::Uploader {
+  using Fill = gpu::UploadRing::Fill;
+
  public:
-  Uploader(gpu::Device& device, const format::ModelFile& file, uint64_t arena_bytes_max, uint64_t total,
+  Uploader(gpu::PipelineCache& pipelines, const format::ModelFile& file, uint64_t arena_bytes_max, uint64_t total,
            std::vector<gpu::Buffer>& arenas)
-      : device_(device), file_(file), total_(total), arenas_(arenas) {
+      : pipelines_(pipelines), device_(pipelines.device()), file_(file), total_(total), arenas_(arenas) {
+    const gpu::Device& device = device_;
     arena_bytes_max_ = std::min(device.limits().buffer_bytes_max, device.limits().binding_bytes_max * 4);
     arena_bytes_max_ = std::min<uint64_t>(arena_bytes_max_, uint64_t(4) << 30);
     if (arena_bytes_max != 0) arena_bytes_max_ = std::min(arena_bytes_max_, arena_bytes_max);
@@ -168,8 +187,13 @@ class WeightLoader::Uploader {
 
   void load(size_t section) {
     if (!ring_) ring_ = std::make_unique<gpu::UploadRing>(device_, total_, [this] { report(); });
+    if (!packed_ && packed_bytes_ > 0)
+      packed_ = device_.create_storage(packed_bytes_, gpu::Account::staging, "rows to convert");
     for (Piece& piece : sections_[section].pieces) {
-      ring_->copy(arenas_[piece.arena], piece.offset, piece.bytes, std::move(piece.fill));
+      if (piece.use)
+        ring_->process(piece.bytes, std::move(piece.fill), std::move(piece.use));
+      else
+        ring_->copy(arenas_[piece.arena], piece.offset, piece.bytes, std::move(piece.fill));
       report();
     }
     sections_[section].pieces.clear();
@@ -185,16 +209,19 @@ class WeightLoader::Uploader {
   void finish() {
     if (ring_) ring_->finish();
     ring_.reset();
+    packed_ = {};
     if (!file_.unchanged()) fail_changed();
     if (progress_) progress_(expected_bytes_, expected_bytes_);
   }
 
  private:
-  /// A stretch of an arena and what writes it, on another thread.
+  /// Bytes, and where they go: to a stretch of an arena, or to `use` if that is given.
   struct Piece {
+    uint64_t bytes;
+    Fill fill;
     size_t arena;
-    uint64_t offset, bytes;
-    std::function<void(std::byte*)> fill;
+    uint64_t offset;
+    gpu::UploadRing::Use use;
   };
   struct Section {
     std::vector<Piece> pieces;
@@ -227,51 +254,77 @@ class WeightLoader::Uploader {
     return {arenas_.back(), begin, bytes};
   }
 
+  /// Rows that lie as in the file are copied; of others the GPU is given the file's bytes.
   void fill(const MatrixSource& source, uint32_t row_begin, const MatrixView& part) {
-    const uint64_t bytes_per_row = kernels::row_bytes(part.format, part.n_in);
-    const uint32_t rows_per_piece = uint32_t(std::max<uint64_t>(kPieceBytes / bytes_per_row, 1));
-    const bool as_stored = part.format == source.tensor->format && !source.transposed;
-    for (uint32_t row = 0; row < part.n_rows; row += rows_per_piece) {
-      const uint32_t n_rows = std::min(rows_per_piece, part.n_rows - row);
-      const uint32_t first = row_begin + row;
-      copy(part.rows.offset + row * bytes_per_row, n_rows * bytes_per_row,
-           [this, &source, first, n_rows, format = part.format, as_stored](std::byte* to) {
-             if (as_stored)
-               read_rows(source, first, n_rows, to);
-             else
-               convert_rows(source, first, n_rows, format, to);
-           });
-    }
-  }
-
-  void read_rows(const MatrixSource& source, uint32_t row_begin, uint32_t n_rows, std::byte* to) const {
     const WeightFormat format = source.tensor->format;
     const auto& info = format::info(format);
     const uint64_t file_row_bytes = uint64_t(source.n_in) / info.block_weights * info.block_bytes;
-    const uint64_t packed_row_bytes = kernels::row_bytes(format, source.n_in);
-    const uint64_t offset = row_begin * file_row_bytes;
-    const bool as_it_stands = file_row_bytes == packed_row_bytes && kernels::keeps_blocks(format);
-    std::vector<std::byte> raw(as_it_stands ? 0 : n_rows * file_row_bytes);
-    if (!source.tensor->read(offset, as_it_stands ? to : raw.data(), n_rows * file_row_bytes)) fail_changed();
-    if (as_it_stands) return;
-    for (uint32_t row = 0; row < n_rows; ++row)
-      kernels::pack_row(format, source.n_in, raw.data() + row * file_row_bytes, to + row * packed_row_bytes);
-  }
-
-  void convert_rows(const MatrixSource& source, uint32_t row_begin, uint32_t n_rows, WeightFormat format,
-                    std::byte* to) const {
-    const uint64_t packed_row_bytes = kernels::row_bytes(format, source.n_in);
-    std::vector<float> values(size_t(n_rows) * source.n_in);
-    source.decode_rows(row_begin, row_begin + n_rows, values.data());
-    std::memset(to, 0, n_rows * packed_row_bytes);
-    for (uint32_t row = 0; row < n_rows; ++row) {
-      encode(format, std::span(values).subspan(size_t(row) * source.n_in, source.n_in), to + row * packed_row_bytes);
+    const bool as_it_stands = part.format == format && !source.transposed && kernels::keeps_rows(format, source.n_in);
+    // A transposed matrix is not cut: its rows lie all over it.
+    const uint64_t rows_per_piece =
+        source.transposed ? part.n_rows : std::max<uint64_t>(kPieceBytes / file_row_bytes, 1);
+    for (uint32_t row = 0; row < part.n_rows;) {
+      MatrixView to = part;
+      to.n_rows = uint32_t(std::min<uint64_t>(rows_per_piece, part.n_rows - row));
+      to.rows.offset += row * uint64_t(part.row_words()) * 4;
+      to.rows.size = to.n_rows * uint64_t(part.row_words()) * 4;
+      kernels::FileRows from{format, to.n_rows, to.n_in, {}, 0, file_row_bytes, info.block_bytes};
+      uint64_t begin = (row_begin + row) * file_row_bytes, n_bytes = to.n_rows * file_row_bytes;
+      if (source.transposed) {
+        begin = 0;
+        n_bytes = uint64_t(source.n_out) * source.n_in * info.block_bytes;
+        from.first = uint64_t(row_begin + row) * info.block_bytes;
+        from.row_stride = info.block_bytes;
+        from.block_stride = uint64_t(source.n_out) * info.block_bytes;
+      }
+      const auto read = [this, &source, begin, n_bytes](std::byte* bytes) {
+        if (!source.tensor->read(begin, bytes, n_bytes)) fail_changed();
+      };
+      if (as_it_stands)
+        copy(to.rows.offset, n_bytes, read);
+      else
+        pack(source, from, to, n_bytes, read);
+      row += to.n_rows;
     }
   }
 
+  /// Bytes for the GPU to pack and, for another format, to convert.
+  void pack(const MatrixSource& source, const kernels::FileRows& from, const MatrixView& to, uint64_t n_bytes,
+            Fill read) {
+    if (n_bytes > gpu::UploadRing::kPieceBytesMax) {
+      fail(ErrorCode::unsupported, "[weights] {}: {} bytes are more than the {} that can be rearranged at once",
+           source.tensor->name, n_bytes, gpu::UploadRing::kPieceBytesMax);
+    }
+    const auto record = [this, from, to](gpu::Recorder& recorder, const gpu::BufferView& bytes) {
+      kernels::FileRows rows = from;
+      rows.bytes = bytes;
+      if (to.format == from.format) return kernels::pack(recorder, rows, to);
+      const gpu::BufferView place = packed_ ? gpu::BufferView(packed_) : gpu::BufferView();
+      const MatrixView packed{from.format, from.n_rows, from.n_in, place};
+      kernels::pack(recorder, rows, packed);
+      kernels::convert(recorder, packed, to);
+    };
+    if (to.format != from.format)
+      packed_bytes_ = std::max(packed_bytes_, uint64_t(from.n_rows) * kernels::row_bytes(from.format, from.n_in));
+    // Only to have the shaders compiled.
+    gpu::Recorder ahead(pipelines_);
+    record(ahead, {});
+    add(n_bytes, std::move(read), [this, record](const wgpu::ComputePassEncoder& pass, const gpu::BufferView& bytes) {
+      gpu::Plan plan;
+      gpu::Recorder recorder(pipelines_, plan);
+      record(recorder, bytes);
+      plan.encode(pass);
+    });
+  }
+
   /// To the last arena, where all space is taken.
-  void copy(uint64_t offset, uint64_t bytes, std::function<void(std::byte*)> fill) {
-    sections_.back().pieces.push_back({arenas_.size() - 1, offset, bytes, std::move(fill)});
+  void copy(uint64_t offset, uint64_t bytes, Fill fill) {
+    sections_.back().pieces.push_back({bytes, std::move(fill), arenas_.size() - 1, offset, {}});
+    sections_.back().bytes += bytes;
+  }
+
+  void add(uint64_t bytes, Fill fill, gpu::UploadRing::Use use) {
+    sections_.back().pieces.push_back({bytes, std::move(fill), 0, 0, std::move(use)});
     sections_.back().bytes += bytes;
   }
 
@@ -279,6 +332,7 @@ class WeightLoader::Uploader {
     fail(ErrorCode::bad_file, "[model] {} was changed while it was being read", quoted(file_.path().string(), 400));
   }
 
+  gpu::PipelineCache& pipelines_;
   gpu::Device& device_;
   const format::ModelFile& file_;
   uint64_t total_, arena_bytes_max_ = 0;
@@ -288,21 +342,29 @@ class WeightLoader::Uploader {
   std::vector<Section> sections_;
   Progress progress_;
   uint64_t expected_bytes_ = 0, bytes_before_ = 0;
+  uint64_t packed_bytes_ = 0;  // of the largest piece that is converted
+  gpu::Buffer packed_;
   std::unique_ptr<gpu::UploadRing> ring_;  // last: its threads end before what they read
 };
 
-WeightLoader::WeightLoader(gpu::Device& device, const format::ModelFile& file, const ModelSource& source,
-                           uint64_t arena_bytes_max, Weights& weights) {
-  std::vector<WeightFormat> low_rank_formats;
-  for (const LayerSource& layer : source.layers) low_rank_formats.push_back(low_rank_format(layer));
-  uploader_ = std::make_unique<Uploader>(device, file, arena_bytes_max, weights_bytes(source, low_rank_formats),
+std::vector<WeightFormat> low_rank_formats(const ModelSource& source) {
+  std::vector<WeightFormat> formats;
+  for (const LayerSource& layer : source.layers) formats.push_back(low_rank_format(layer));
+  return formats;
+}
+
+WeightLoader::WeightLoader(gpu::PipelineCache& pipelines, const format::ModelFile& file, const ModelSource& source,
+                           const WeightPlacement& placement, Weights& weights) {
+  const std::vector<WeightFormat> formats =
+      placement.low_rank_formats.empty() ? low_rank_formats(source) : placement.low_rank_formats;
+  uploader_ = std::make_unique<Uploader>(pipelines, file, placement.arena_bytes_max, weights_bytes(source, formats),
                                          weights.arenas);
   uploader_->begin_section();
   weights.ln0 = uploader_->vectors({&source.ln0_weight, &source.ln0_bias});
   weights.emb = uploader_->matrix(source.emb);
   for (size_t i = 0; i < source.layers.size(); ++i) {
     uploader_->begin_section();
-    weights.layers.push_back(place_layer(*uploader_, source.layers[i], low_rank_formats[i]));
+    weights.layers.push_back(place_layer(*uploader_, source.layers[i], formats[i]));
   }
   uploader_->begin_section();
   weights.ln_out = uploader_->vectors({&source.ln_out_weight, &source.ln_out_bias});

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "gpu/shader.hpp"
 #include "kernels/weight_layout.hpp"
 #include "model/rwkv7_tensors.hpp"
 
@@ -35,6 +36,15 @@ struct Weights {
   std::vector<gpu::Buffer> arenas;  // own the memory of all of the above
 };
 
+/// What the low-rank matrices of each layer are kept as. Where the file has f32 this reads them, to see whether f16
+/// holds them; any thread may do so.
+std::vector<kernels::WeightFormat> low_rank_formats(const ModelSource& source);
+
+struct WeightPlacement {
+  uint64_t arena_bytes_max = 0;                         // of one buffer; 0: the device's limit
+  std::vector<kernels::WeightFormat> low_rank_formats;  // by layer; empty: to be found
+};
+
 /// Called with bytes done and bytes in all; may throw Error{cancelled} to stop.
 using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
@@ -42,10 +52,10 @@ using Progress = std::function<void(uint64_t done, uint64_t total)>;
 /// read, not touched through a mapping, so that one that shrinks meanwhile gives Error{bad_file} and no signal.
 class WeightLoader {
  public:
-  /// Makes the arenas, each at most `arena_bytes_max` (0: the device's limit), and fills `weights` with where
-  /// everything will lie. All that is referred to must outlive the loader.
-  WeightLoader(gpu::Device& device, const format::ModelFile& file, const ModelSource& source, uint64_t arena_bytes_max,
-               Weights& weights);
+  /// Makes the arenas and fills `weights` with where everything will lie. All but the placement must outlive the
+  /// loader.
+  WeightLoader(gpu::PipelineCache& pipelines, const format::ModelFile& file, const ModelSource& source,
+               const WeightPlacement& placement, Weights& weights);
   ~WeightLoader();
 
   size_t n_sections() const;

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kernels/harness.hpp"
+#include "kernels/pack.hpp"
 
 using namespace ravenwing;
 
@@ -44,6 +45,37 @@ TEST_CASE("pieces of all sizes, with gaps, to several buffers, more than the rin
     ring.finish();
     CHECK(ring.bytes_done() > 0);
     for (size_t b = 0; b < buffers.size(); ++b) CHECK(gpu->device.read(buffers[b]) == expected[b]);
+  }
+}
+
+TEST_CASE("pieces that the GPU works on lie where a binding can begin, among others that are copied") {
+  for (const auto& gpu : test::gpus()) {
+    constexpr uint64_t kBytes = 8 << 20;
+    const gpu::Buffer copied = gpu->device.create_storage(kBytes, gpu::Account::weights, "copied");
+    const gpu::Buffer packed = gpu->device.create_storage(kBytes, gpu::Account::weights, "packed");
+    std::vector<std::byte> expected_copied(kBytes), expected_packed(kBytes);
+    gpu::UploadRing ring(gpu->device, 2 * kBytes);
+    uint64_t at = 0;
+    for (const uint32_t n_words : {1u, 100u, 3u, 1u << 18, 300000u, 7u, 65u, 1u << 17}) {
+      fill_with(expected_copied.data() + at, n_words * 4, n_words);
+      fill_with(expected_packed.data() + at, n_words * 4, ~n_words);
+      ring.copy(copied, at, n_words * 4, [n_words](std::byte* to) { fill_with(to, n_words * 4, n_words); });
+      // The last word is three bytes long.
+      ring.process(
+          n_words * 4 - 1, [n_words](std::byte* to) { fill_with(to, n_words * 4, ~n_words); },
+          [&, at, n_words](const wgpu::ComputePassEncoder& pass, const gpu::BufferView& bytes) {
+            CHECK(bytes.offset % gpu->device.limits().binding_alignment == 0);
+            gpu::Plan plan;
+            gpu::Recorder recorder(gpu->pipelines, plan);
+            kernels::pack(recorder, {kernels::WeightFormat::f32, 1, n_words, bytes, 0, n_words * 4, 4},
+                          {kernels::WeightFormat::f32, 1, n_words, {packed, at, (n_words + 7) / 8 * 32}});
+            plan.encode(pass);
+          });
+      at += (n_words + 7) / 8 * 32;
+    }
+    ring.finish();
+    CHECK(gpu->device.read(copied) == expected_copied);
+    CHECK(gpu->device.read(packed) == expected_packed);
   }
 }
 

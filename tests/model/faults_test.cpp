@@ -98,7 +98,7 @@ TEST_SUITE("faults") {
     const TemporaryFolder folder;
     write_random_gguf(folder / "model", small_shape());
     // The arenas small, so that there are several.
-    const rwkv7::ModelOptions options{.n_slots = 2, .arena_bytes_max = 64 << 10};
+    const rwkv7::ModelOptions options{.n_slots = 2, .placement = {.arena_bytes_max = 64 << 10, .low_rank_formats = {}}};
     uint64_t n_failed = 0;
     for (bool loaded = false; !loaded; ++n_failed) {
       device->fail_buffer(n_failed);

@@ -58,7 +58,7 @@ void check_modes(Tier tier, const std::filesystem::path& path, uint64_t arena_by
   const auto device = open_device(tier);
   if (!device) return;
   rwkv7::ModelOptions options;
-  options.arena_bytes_max = arena_bytes_max;
+  options.placement.arena_bytes_max = arena_bytes_max;
   Loaded stream(*device, path, options);
   CHECK(stream.complete());
   const uint64_t total = stream.total;

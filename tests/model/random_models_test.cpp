@@ -168,7 +168,7 @@ void check_split(Tier tier, const std::filesystem::path& path, uint64_t binding_
   GpuModel whole(*device, path, options);
   options.binding_bytes_max = binding_bytes_max;
   GpuModel small_bindings(*device, path, options);
-  options.arena_bytes_max = arena_bytes_max;
+  options.placement.arena_bytes_max = arena_bytes_max;
   GpuModel small_arenas(*device, path, options);
   const Ids ids = some_ids(12, whole.model.config().n_vocab);
   const std::vector<float> expected = forward(whole.model, ids);
