@@ -102,8 +102,8 @@ bool has_subgroup_id(const wgpu::Instance& instance) {
                    wgpu::WGSLLanguageFeatureName::SubgroupId) != supported.features + supported.featureCount;
 }
 
-/// The largest product of f16 that sums in f32, or zeros.
-MatrixShape matrix_shape_of(const wgpu::Adapter& adapter) {
+/// The largest product of f16 that sums in such a type, or zeros.
+MatrixShape matrix_shape_of(const wgpu::Adapter& adapter, wgpu::SubgroupMatrixComponentType sums) {
   wgpu::AdapterPropertiesSubgroupMatrixConfigs configs;
   wgpu::AdapterInfo info;
   info.nextInChain = &configs;
@@ -111,9 +111,9 @@ MatrixShape matrix_shape_of(const wgpu::Adapter& adapter) {
   MatrixShape largest;
   for (const wgpu::SubgroupMatrixConfig& config : std::span(configs.configs, configs.configCount)) {
     const bool fits = config.componentType == wgpu::SubgroupMatrixComponentType::F16 &&
-                      config.resultComponentType == wgpu::SubgroupMatrixComponentType::F32 && config.K % 8 == 0;
+                      config.resultComponentType == sums && config.K % 8 == 0 && 64 % config.K == 0;
     if (fits && config.M * config.N * config.K > largest.m * largest.n * largest.k)
-      largest = {config.M, config.N, config.K};
+      largest = {config.M, config.N, config.K, sums == wgpu::SubgroupMatrixComponentType::F16};
   }
   return largest;
 }
@@ -150,7 +150,9 @@ FoundAdapter describe(const wgpu::Instance& instance, const wgpu::Adapter& adapt
   };
   if (has("shader-f16") && has("subgroups") && has("subgroup-id")) found.tier = Tier::t1;
   if (found.tier == Tier::t1 && has("chromium-experimental-subgroup-matrix")) {
-    found.matrix_shape = matrix_shape_of(adapter);
+    found.f16_sums_shape = matrix_shape_of(adapter, wgpu::SubgroupMatrixComponentType::F16);
+    found.matrix_shape = matrix_shape_of(adapter, wgpu::SubgroupMatrixComponentType::F32);
+    if (found.matrix_shape.m == 0) found.matrix_shape = found.f16_sums_shape;
     // The kernel gives each subgroup its part of a tile, so it must know how many invocations that is.
     const bool one_size = info.subgroupMinSize == info.subgroupMaxSize;
     if (found.matrix_shape.m != 0 && one_size) found.tier = Tier::t2;

@@ -10,7 +10,7 @@ struct FoundAdapter {
   wgpu::Adapter adapter;
   DeviceInfo info;
   Tier tier = Tier::t0;  // the best that it can do
-  MatrixShape matrix_shape;
+  MatrixShape matrix_shape, f16_sums_shape;  // the one to use; one that sums in f16
 };
 
 /// Every adapter that WebGPU offers, each once, hardware before software.

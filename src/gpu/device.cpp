@@ -124,7 +124,9 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
   if (tier_ >= Tier::t1) features = {wgpu::FeatureName::ShaderF16, wgpu::FeatureName::Subgroups};
   if (tier_ >= Tier::t2) {
     features.push_back(wgpu::FeatureName::ChromiumExperimentalSubgroupMatrix);
-    matrix_shape_ = found.matrix_shape;
+    matrix_shape_ = options.f16_sums ? found.f16_sums_shape : found.matrix_shape;
+    if (matrix_shape_.m == 0)
+      fail(ErrorCode::bad_request, "[device] {} has no subgroup matrices that sum in f16", info_.name);
   }
   wgpu::DeviceDescriptor descriptor;
   descriptor.requiredFeatures = features.data();

@@ -25,22 +25,24 @@ namespace ravenwing::gpu {
 enum class Tier : uint8_t {
   t0,  // default WebGPU limits and nothing more: f32, reductions through workgroup memory
   t1,  // + shader-f16 and subgroups
-  t2,  // + subgroup matrices of f16 that sum in f32
+  t2,  // + subgroup matrices of f16
 };
 
 std::string_view name(Tier tier);
 /// The tier of a name, in either case.
 std::optional<Tier> tier_named(std::string_view name);
 
-/// The product that subgroups multiply at once: M x K times K x N.
+/// The product that subgroups multiply at once: M x K times K x N, of f16.
 struct MatrixShape {
   uint32_t m = 0, n = 0, k = 0;
+  bool f16_sums = false;  // where the adapter cannot sum in f32
 };
 
 struct DeviceOptions {
   /// "" takes the first hardware adapter, else software Vulkan; "software"; an index of list_devices(); part of a name.
   std::string selector;
   std::optional<Tier> tier;            // force a lower tier
+  bool f16_sums = false;               // for tests: subgroup matrices as on an adapter that cannot sum in f32
   std::filesystem::path cache_folder;  // where compiled shaders are kept (gpu/blob_cache.hpp); "": nowhere
 };
 

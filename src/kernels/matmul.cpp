@@ -106,7 +106,8 @@ VecTeam choose_team(const Context& context, VecTeam wanted) {
 
 // Large tiles read weights and inputs seldom, small ones keep a GPU of a hundred cores busy.
 constexpr MatMulTile kTiles[] = {{2, 2, 1, 4, 4, 64}, {2, 2, 1, 2, 2, 64}, {2, 1, 4, 1, 2, 64}};
-/// Inputs that are staged at a time: a multiple of this, in which units of weights lie.
+/// Inputs that are staged at a time: a multiple of this, in which units of weights lie. Of them each subgroup
+/// multiplies at most 64, after which sums in f16 are folded into f32.
 constexpr uint32_t kTileStep = 64;
 /// Workgroups that a dispatch should have.
 constexpr uint64_t kWorkgroupsMin = 132;
@@ -115,7 +116,7 @@ constexpr uint64_t kWorkgroupsMin = 132;
 uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
   const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
   return uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16 +
-         tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n * 4;
+         tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n * (matrix.f16_sums ? 6 : 4);
 }
 
 Shape shape_of(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
@@ -194,6 +195,8 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) 
                                                      {"TILES_M", tile.tiles_m},
                                                      {"TILES_N", tile.tiles_n},
                                                      {"DEPTH", tile.depth},
+                                                     {"DIRECT", !matrix.f16_sums},
+                                                     {"FOLD", matrix.f16_sums},
                                                      {"UNITS_EACH", divide_up(rows * step / 32, lanes)},
                                                      {"OCTETS_EACH", divide_up(columns * step / 8, lanes)}});
   return variant;

@@ -19,7 +19,7 @@ namespace ravenwing::test {
 
 /// A device at one tier and what its kernels share: one per tier and program, because shaders compile slowly.
 struct Gpu {
-  explicit Gpu(gpu::Tier tier);
+  explicit Gpu(gpu::Tier tier, bool f16_sums = false);
 
   gpu::Device device;
   gpu::PipelineCache pipelines;
@@ -27,11 +27,13 @@ struct Gpu {
 
   /// Whether activations are f16.
   bool half() const { return device.tier() != gpu::Tier::t0; }
-  std::string name() const { return std::string(gpu::name(device.tier())); }
+  std::string name() const {
+    return std::string(gpu::name(device.tier())) + (device.matrix_shape().f16_sums ? ", sums in f16" : "");
+  }
 };
 
-/// T0 and, where the adapter has them, T1 and T2, on the adapter that RAVENWING_TEST_DEVICE selects. Empty where there
-/// is none; then says so once, or throws if RAVENWING_REQUIRE_GPU is 1.
+/// T0 and, where the adapter has them, T1 and T2, also with sums in f16, on the adapter that RAVENWING_TEST_DEVICE
+/// selects. Empty where there is none; then says so once, or throws if RAVENWING_REQUIRE_GPU is 1.
 const std::vector<std::unique_ptr<Gpu>>& gpus();
 
 /// The environment's RAVENWING_TEST_DEVICE, or "".

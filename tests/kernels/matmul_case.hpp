@@ -56,6 +56,7 @@ class MatMulScene {
   void add_regions();
   Expected expected() const;
   bool uses_tiles() const;
+  bool sums_in_f16() const;
   std::vector<float> output() const { return case_.output_f32 ? scene_.floats(output_) : scene_.acts(output_); }
 
   Gpu& gpu_;

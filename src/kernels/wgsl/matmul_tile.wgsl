@@ -1,6 +1,7 @@
 // Matrix times many columns on subgroup matrices (T2). One workgroup: a tile of ROWS rows of a segment times COLUMNS tokens.
 // Its subgroups lie SUBGROUPS_M along the rows, SUBGROUPS_N along the columns and SUBGROUPS_K along the inputs; each holds
-// TILES_M x TILES_N sums of MAT_M x MAT_N in f32. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
+// TILES_M x TILES_N sums of MAT_M x MAT_N in f32; where matrices can only be summed in f16 (FOLD), each keeps its elements'
+// f32 in registers and adds the matrix to them after every step. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
 // the SUBGROUPS_K slices at a time, and used for all COLUMNS. Grid: x, y: tiles of rows over all segments, z: tiles of
 // tokens. Oracle: matmul_ref.cpp.
 enable f16;
@@ -26,6 +27,9 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 // Units of weights and octets of inputs that an invocation stages at a time.
 //@const UNITS_EACH 1
 //@const OCTETS_EACH 4
+// One is 1, the other 0: matrices sum in f32, or in f16.
+//@const DIRECT 1
+//@const FOLD 0
 
 const SUBGROUPS = SUBGROUPS_M * SUBGROUPS_N * SUBGROUPS_K;
 const WORKGROUP_SIZE = SUBGROUPS * SUBGROUP_SIZE;
@@ -36,16 +40,26 @@ const STEP_OCTETS = SUBGROUPS_K * SLICE_OCTETS;
 const STEP_UNITS = STEP_OCTETS / 4u;
 // Of a row or column in workgroup memory; the odd one spreads neighbours over the banks.
 const STRIDE = STEP_OCTETS + 1u;
+// Elements of a matrix, and how many of them an invocation has.
+const MATRIX = MAT_M * MAT_N;
+const ELEMENTS = (MATRIX + SUBGROUP_SIZE - 1u) / SUBGROUP_SIZE;
 // Squares are kept as parts of 256.
 const SQUARE_SCALE = 256.0;
 
 alias Left = subgroup_matrix_left<f16, MAT_K, MAT_M>;
 alias Right = subgroup_matrix_right<f16, MAT_N, MAT_K>;
-alias Sums = subgroup_matrix_result<f32, MAT_N, MAT_M>;
+//@repeat D DIRECT
+alias Sum = f32;
+//@end
+//@repeat F FOLD
+alias Sum = f16;
+var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
+//@end
+alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
 var<workgroup> row_tile: array<vec4<u32>, ROWS * STRIDE>;        // octets of f16
 var<workgroup> column_tile: array<vec4<u32>, COLUMNS * STRIDE>;  // likewise
-var<workgroup> drain: array<f32, SUBGROUPS * MAT_M * MAT_N>;
+var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
 
 fn halves_of(values: Octet) -> vec4<u32> {
   return vec4(pack2x16float(values.low.xy), pack2x16float(values.low.zw), pack2x16float(values.high.xy),
@@ -81,10 +95,10 @@ fn scaled_squares(values: u32) -> u32 {
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
 fn store_sums(s: u32, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
   let scale = select(1.0, SQUARE_SCALE, SQUARE_INPUT == 1u);
-  for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MAT_M * MAT_N; i += SUBGROUP_SIZE * SUBGROUPS_K) {
+  for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
     var sum = 0.0;
     for (var k = 0u; k < SUBGROUPS_K; k++) {
-      sum += drain[(position * SUBGROUPS_K + k) * MAT_M * MAT_N + i];
+      sum += drain[(position * SUBGROUPS_K + k) * MATRIX + i];
     }
     let row = row_first + i % MAT_M;
     let column = column_first + i / MAT_M;
@@ -115,6 +129,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@repeat I TILES_M
   //@repeat J TILES_N
   var sums_$I_$J: Sums;
+  //@repeat F FOLD
+  var folded_$I_$J: array<f32, ELEMENTS>;
+  //@end
   //@end
   //@end
   //@repeat U UNITS_EACH
@@ -164,10 +181,30 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
       //@end
     }
     workgroupBarrier();
+    //@repeat F FOLD
+    //@repeat I TILES_M
+    //@repeat J TILES_N
+    subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
+    sums_$I_$J = Sums();
+    workgroupBarrier();
+    for (var i = 0u; i < ELEMENTS; i++) {
+      folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
+    }
+    workgroupBarrier();
+    //@end
+    //@end
+    //@end
   }
   //@repeat I TILES_M
   //@repeat J TILES_N
-  subgroupMatrixStore<col_major>(&drain, subgroup * MAT_M * MAT_N, sums_$I_$J, MAT_M);
+  //@repeat D DIRECT
+  subgroupMatrixStore<col_major>(&drain, subgroup * MATRIX, sums_$I_$J, MAT_M);
+  //@end
+  //@repeat F FOLD
+  for (var i = 0u; i < ELEMENTS; i++) {
+    drain[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)] = folded_$I_$J[i];
+  }
+  //@end
   workgroupBarrier();
   store_sums(s, row_first + row_at + $Iu * MAT_M, column_first + column_at + $Ju * MAT_N, n_columns, position, slice, in_subgroup);
   workgroupBarrier();
