@@ -30,7 +30,7 @@ enum class MatMulMode : uint8_t { fast, exact };
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
 /// How a workgroup of matmul_tile.wgsl (T2) is made up: subgroups along rows, columns and inputs, matrices of each
-/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16.
+/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64.
 struct MatMulTile {
   uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
   uint32_t tiles_m = 1, tiles_n = 1;
