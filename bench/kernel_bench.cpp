@@ -1,7 +1,8 @@
 // bench/kernel_bench.cpp: how fast matrix products run: each product many times in one submit, by the clock on the
 // wall.
 //   kernel_bench [tier=T2] [formats=Q4_K,F16] [rows=2560] [inputs=2560] [columns=1,8,32,512] [tiles=2/2/1/4/4/64,...]
-// rows=A+B+C makes groups of several segments. Prints a line for each: us, GB/s of weights, TFLOP/s.
+// A tile of one number: the rows of a workgroup of matmul_dot, 0 for matmul_vec. rows=A+B+C makes groups of several
+// segments. Prints a line for each: us, GB/s of weights, TFLOP/s.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -48,6 +49,12 @@ WeightFormat format_named(const std::string& name) {
   fail(ErrorCode::bad_request, "no format {}", name);
 }
 
+/// What to ask for; nothing: what a product chooses by itself.
+struct Kind {
+  std::optional<MatMulTile> tile;
+  std::optional<uint32_t> dot_rows;
+};
+
 struct Bench {
   gpu::Device& device;
   gpu::PipelineCache pipelines{device, shader_library()};
@@ -73,8 +80,8 @@ struct Bench {
     return buffer;
   }
 
-  void run(WeightFormat format, const std::vector<uint32_t>& rows, uint32_t n_in, uint32_t n_columns,
-           const std::optional<MatMulTile>& tile, const std::string& tile_name) {
+  void run(WeightFormat format, const std::vector<uint32_t>& rows, uint32_t n_in, uint32_t n_columns, const Kind& kind,
+           const std::string& tile_name) {
     MatMul product{.label = "bench"};
     std::vector<gpu::Buffer> keep;
     uint32_t n_rows = 0;
@@ -92,7 +99,8 @@ struct Bench {
     product.input = input;
     product.output = output;
     product.output_f32 = true;
-    product.tile = tile;
+    product.tile = kind.tile;
+    product.dot_rows = kind.dot_rows;
     StepInput step_input(kTokensMax);
     const std::vector<uint32_t> ids(n_columns);
     step_input.add_chunk({0, ids});
@@ -136,13 +144,16 @@ int main(int argc, char** argv) try {
       for (const uint32_t n_in : numbers(options["inputs"], ',')) {
         for (const uint32_t n_columns : numbers(options["columns"], ',')) {
           for (const std::string& name : split(options["tiles"], ',')) {
-            std::optional<MatMulTile> tile;
+            Kind kind;
             if (!name.empty()) {
               const std::vector<uint32_t> n = numbers(name, '/');
-              tile = {n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5)};
+              if (n.size() == 1)
+                kind.dot_rows = n[0];
+              else
+                kind.tile = {n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5)};
             }
             try {
-              bench.run(format_named(format), numbers(rows, '+'), n_in, n_columns, tile, name);
+              bench.run(format_named(format), numbers(rows, '+'), n_in, n_columns, kind, name);
             } catch (const std::logic_error& error) {
               fmt::print("{} {}: {}\n", format, name, std::string(error.what()).substr(0, 300));
             }

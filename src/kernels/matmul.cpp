@@ -17,6 +17,7 @@ constexpr uint32_t kVecWorkgroupMin = 32;  // where a workgroup sums a row
 constexpr uint32_t kVecWorkgroupMaxT0 = 64;
 constexpr uint32_t kVecWorkgroupMax = 256;
 constexpr uint32_t kVecSubgroups = 4;  // of a workgroup whose teams are subgroups
+constexpr uint32_t kDotRows = 8;
 /// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
 constexpr uint32_t kExactColumns = 4;
 
@@ -29,7 +30,8 @@ struct SegmentWords {
 static_assert(sizeof(SegmentWords) == 48);
 
 struct Immediates {
-  uint32_t n_segments, n_groups;
+  uint32_t n_segments, n_groups, n_first_groups, one_column;
+  SegmentWords first;
 };
 
 /// Rows of one segment that fit a window of weights.
@@ -87,8 +89,8 @@ std::vector<Window> windows(const std::vector<Piece>& pieces, uint64_t limit, ui
   return result;
 }
 
-/// The kernels of a product: few columns, many, many on subgroup matrices.
-enum class Kernel : uint8_t { vec, mat, tile };
+/// The kernels of a product: few columns, few by products of integers, many, many on subgroup matrices.
+enum class Kernel : uint8_t { vec, dot, mat, tile };
 
 /// The kernel for a product, and what one of its workgroups covers.
 struct Shape {
@@ -144,9 +146,19 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   return shape;
 }
 
-Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
+/// Rows of a workgroup of matmul_dot for a product of weights of `format`; 0 where another kernel is to compute it.
+uint32_t dot_rows(const Context& context, const MatMul& product, WeightFormat format) {
+  if (context.tier() == gpu::Tier::t0 || product.mode == MatMulMode::exact || !has_codes(format)) return 0;
+  // Software has no integer products.
+  return product.dot_rows.value_or(context.recorder.device().info().software ? 0 : kDotRows);
+}
+
+Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns,
+                   WeightFormat format) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
+  const uint32_t rows = dot_rows(context, product, format);
+  if (rows > 0 && n_columns <= kDotColumnsMax) return {Kernel::dot, rows, std::bit_ceil(n_columns)};
   if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulMatColumnsMin)
     return tile_shape(context, product, n_columns);
   // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
@@ -173,6 +185,16 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
                                                                  : "team_workgroup_subgroups");
   variant.constants.emplace_back("WORKGROUP_SIZE", workgroup);
   variant.constants.emplace_back("QUADS", shape.rows / 4);
+  variant.constants.emplace_back("COLUMNS", shape.columns);
+  return variant;
+}
+
+gpu::ShaderVariant dot_variant(const Context& context, const Shape& shape, uint32_t n_in_max) {
+  gpu::ShaderVariant variant = context.variant("matmul_dot");
+  const uint32_t n_units = n_in_max / 32;
+  const uint64_t rounds = divide_up(n_units, kVecWorkgroupMax);
+  variant.constants.emplace_back("WORKGROUP_SIZE", round_up(divide_up(n_units, rounds), kVecWorkgroupMin));
+  variant.constants.emplace_back("ROWS", shape.rows);
   variant.constants.emplace_back("COLUMNS", shape.columns);
   return variant;
 }
@@ -205,7 +227,8 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) 
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
   const VecTeam team = choose_team(context, product.vec_team);
-  const Shape shape = choose_shape(context, product, team, n_columns);
+  const MatrixView& weights = window.pieces.front().segment.weights;
+  const Shape shape = choose_shape(context, product, team, n_columns, weights.format);
   // Of the whole product, so that the order of sums does not depend on how it was split.
   uint32_t n_in_max = 0;
   for (const MatMulSegment& segment : product.segments) n_in_max = std::max(n_in_max, segment.weights.n_in);
@@ -227,8 +250,8 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
                 0};
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
-  const MatrixView& weights = window.pieces.front().segment.weights;
   gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile)
+                               : shape.kernel == Kernel::dot ? dot_variant(context, shape, n_in_max)
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
                                                              : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
@@ -243,7 +266,8 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
       fmt::format("{} {}", product.label, format::info(weights.format).name), variant,
       {gpu::read(context.buffers.step), gpu::uniform(uniforms.store(std::as_bytes(std::span(words)))),
        gpu::read(weights_view), gpu::read(product.input), gpu::read_write(product.output)},
-      Immediates{uint32_t(window.pieces.size()), n_groups},
+      Immediates{uint32_t(window.pieces.size()), n_groups, window.pieces.size() > 1 ? words[1].group_begin : n_groups,
+                 n_columns == 1, words[0]},
       gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))));
 }
 

@@ -25,6 +25,14 @@ struct MatMulResult {
 /// W x for every column x of `input` [column, n_in], each element squared first if square_input.
 MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, bool square_input = false);
 
+/// Inputs as matmul_dot takes them: signed bytes times a scale for each 32 of them, those of one unit of a row's
+/// weights.
+struct ByteInputs {
+  std::vector<float> values;  // [n_in]
+  std::vector<float> doubts;  // what each may be off by, where its byte is a close call
+};
+ByteInputs byte_inputs_ref(format::WeightFormat format, std::span<const float> input);
+
 double activate_ref(Activation activation, double value);
 
 }  // namespace ravenwing::kernels

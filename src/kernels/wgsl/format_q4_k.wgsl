@@ -2,6 +2,7 @@
 // nibbles: even runs of 32 weights, high: odd ones). w = d * scale * q - dmin * minimum.
 //@import codes
 //@import scale_min
+//@import unit_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let block = row + (k / 256u) * 36u;
   let run = (k & 255u) / 32u;
@@ -19,12 +20,13 @@ fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
   let block = row + unit / 8u * 36u;
   let run = unit & 6u;
   let header = quad(block);
-  return Unit(quad(block + 4u + (unit & 7u) * 4u), vec4(scale_min_of(header, run), scale_min_of(header, run + 1u)));
+  return Unit(quad(block + 4u + (unit & 7u) * 4u), scale_min_two(header, run));
 }
 
-fn unit_octet(unit: Unit, i: u32) -> Octet {
-  let scales = select(unit.scales.xy, unit.scales.zw, i >= 2u);
-  return affine8(nibbles_of(unit.nibbles, i), scales.x, -scales.y);
+fn unit_codes(unit: Unit, h: u32) -> vec4<u32> { return (unit.nibbles >> vec4(4u * h)) & vec4(0x0f0f0f0fu); }
+
+fn unit_affine(unit: Unit, h: u32) -> vec2<f32> {
+  return select(unit.scales.xy, unit.scales.zw, h == 1u) * vec2(1.0, -1.0);
 }
 
 // A unit: the low and the high nibbles of sixteen bytes, half of each of two neighbouring runs.

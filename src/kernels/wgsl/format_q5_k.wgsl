@@ -2,6 +2,7 @@
 // 32 j + i: bit j of byte i), nibbles as in Q4_K. w = d * scale * q - dmin * minimum.
 //@import codes
 //@import scale_min
+//@import unit_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let block = row + (k / 256u) * 44u;
   let run = (k & 255u) / 32u;
@@ -23,13 +24,16 @@ fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
   let run = unit & 6u;
   let header = quad(block);
   return Unit(quad(block + 12u + (unit & 7u) * 4u), quad(block + 4u + (unit & 1u) * 4u) >> vec4(run),
-              vec4(scale_min_of(header, run), scale_min_of(header, run + 1u)));
+              scale_min_two(header, run));
 }
 
-fn unit_octet(unit: Unit, i: u32) -> Octet {
-  let scales = select(unit.scales.xy, unit.scales.zw, i >= 2u);
-  let fifths = select(unit.fifths.xy, unit.fifths.zw, (i & 1u) == 1u) >> vec2(i / 2u);
-  return affine8(nibbles_of(unit.nibbles, i) | ((fifths & vec2(0x01010101u)) << vec2(4u)), scales.x, -scales.y);
+fn unit_codes(unit: Unit, h: u32) -> vec4<u32> {
+  let fifths = (unit.fifths >> vec4(h)) & vec4(0x01010101u);
+  return ((unit.nibbles >> vec4(4u * h)) & vec4(0x0f0f0f0fu)) | (fifths << vec4(4u));
+}
+
+fn unit_affine(unit: Unit, h: u32) -> vec2<f32> {
+  return select(unit.scales.xy, unit.scales.zw, h == 1u) * vec2(1.0, -1.0);
 }
 
 // A unit: the low and the high nibbles of sixteen bytes, half of each of two neighbouring runs.

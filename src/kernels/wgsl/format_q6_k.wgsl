@@ -3,6 +3,7 @@
 // A block's two halves of 128 weights lie one after another in each plane; within a half, weight 32 j + i has its nibble
 // in byte i + 32 (j & 1), low for j < 2, and its bit pair j in byte i.
 //@import codes
+//@import unit_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let n_blocks = n_in / 256u;
   let block = k / 256u;
@@ -40,10 +41,10 @@ fn code_quad(nibbles: u32, pairs: u32, quarter: u32) -> vec4<u32> {
   return low | (((quad(pairs) >> vec4(2u * quarter)) & vec4(0x03030303u)) << vec4(4u));
 }
 
-fn unit_octet(unit: Unit, i: u32) -> Octet {
-  let codes = select(unit.codes[0], unit.codes[1], i >= 2u);
-  let d = select(unit.scales.x, unit.scales.y, i >= 2u);
-  return affine8(select(codes.xy, codes.zw, (i & 1u) == 1u), d, -32.0 * d);
+fn unit_codes(unit: Unit, h: u32) -> vec4<u32> { return select(unit.codes[0], unit.codes[1], h == 1u); }
+
+fn unit_affine(unit: Unit, h: u32) -> vec2<f32> {
+  return select(unit.scales.x, unit.scales.y, h == 1u) * vec2(1.0, -32.0);
 }
 
 fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }

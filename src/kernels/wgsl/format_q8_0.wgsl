@@ -1,6 +1,7 @@
 // Weight rows of Q8_0: n_in signed bytes, then the f16 scales d of all blocks of 32. w = d * q.
 //@import octet
 //@import half
+//@import unit_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let d = half_of_block(row + n_in / 4u, k / 32u);
   let at = row + k / 4u;
@@ -17,10 +18,8 @@ fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
   return Unit(array(quad(at), quad(at + 4u)), half_of_block(row + n_in / 4u, unit));
 }
 
-fn unit_octet(unit: Unit, i: u32) -> Octet {
-  let codes = select(unit.codes[0], unit.codes[1], i >= 2u);
-  let two = select(codes.xy, codes.zw, (i & 1u) == 1u);
-  return Octet(unit.d * signed_bytes(two.x), unit.d * signed_bytes(two.y));
-}
+fn unit_codes(unit: Unit, h: u32) -> vec4<u32> { return select(unit.codes[0], unit.codes[1], h == 1u); }
+
+fn unit_affine(unit: Unit, h: u32) -> vec2<f32> { return vec2(unit.d, 0.0); }
 
 fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }

@@ -8,11 +8,11 @@ fn quad(at: u32) -> vec4<u32> { return weights[at / 4u]; }
 fn halves(word: u32) -> vec2<f32> {
   let bits = vec2(word & 0xffffu, word >> 16u);
   let magnitude = bits & vec2(0x7fffu);
-  let bias = select(vec2(0x38000000u), vec2(0x70000000u), magnitude >= vec2(0x7c00u));
-  let normal = bitcast<vec2<f32>>((magnitude << vec2(13u)) + bias);
-  let subnormal = vec2<f32>(magnitude) * 0x1p-24f;
-  let value = select(normal, subnormal, magnitude < vec2(0x0400u));
-  return select(value, -value, bits >= vec2(0x8000u));
+  // Subnormal ones are made 2^-14 too large, where f32 has their bits as they are.
+  let subnormal = magnitude < vec2(0x0400u);
+  let bias = select(select(vec2(0x38000000u), vec2(0x70000000u), magnitude >= vec2(0x7c00u)), vec2(0x38800000u), subnormal);
+  let value = bitcast<vec2<f32>>((magnitude << vec2(13u)) + bias) - select(vec2(0.0), vec2(0x1p-14f), subnormal);
+  return bitcast<vec2<f32>>(bitcast<vec2<u32>>(value) | ((bits & vec2(0x8000u)) << vec2(16u)));
 }
 
 // The f16 of one block where a row has those of all blocks one after another from word `plane` on.

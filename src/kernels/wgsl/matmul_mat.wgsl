@@ -20,12 +20,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) workg
   if (group >= immediates.n_groups || column_first >= n_columns) {
     return;
   }
-  let s = segment_of(group);
-  let n_in = segments[s].n_in;
-  let row_first = (group - segments[s].group_begin) * 4u * WORKGROUP_SIZE + lane;
+  let segment = segment_of(group);
+  let n_in = segment.n_in;
+  let row_first = (group - segment.group_begin) * 4u * WORKGROUP_SIZE + lane;
   // Rows and columns past the end repeat the last one and are not stored.
-  let rows = min(vec4(row_first) + WORKGROUP_SIZE * vec4(0u, 1u, 2u, 3u), vec4(segments[s].n_rows - 1u)) *
-             segments[s].row_words + segments[s].weight_offset;
+  let rows = min(vec4(row_first) + WORKGROUP_SIZE * vec4(0u, 1u, 2u, 3u), vec4(segment.n_rows - 1u)) *
+             segment.row_words + segment.weight_offset;
   var sums: array<vec4<f32>, TILE_COLUMNS>;
   for (var k = 0u; k < n_in; k += 8u) {
     let w0 = decode8(rows.x, n_in, k);
@@ -34,15 +34,15 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) workg
     let w3 = decode8(rows.w, n_in, k);
     for (var c = 0u; c < TILE_COLUMNS; c++) {
       let column = min(column_first + c, n_columns - 1u);
-      let x = input8(segments[s].input_offset + column * segments[s].input_stride + k);
+      let x = input8(segment.input_offset + column * segment.input_stride + k);
       sums[c] += vec4(dot8(w0, x), dot8(w1, x), dot8(w2, x), dot8(w3, x));
     }
   }
   for (var c = 0u; c < TILE_COLUMNS; c++) {
     for (var i = 0u; i < 4u; i++) {
       let row = row_first + i * WORKGROUP_SIZE;
-      if (row < segments[s].n_rows && column_first + c < n_columns) {
-        store_output(s, row, column_first + c, sums[c][i]);
+      if (row < segment.n_rows && column_first + c < n_columns) {
+        store_output(segment, row, column_first + c, sums[c][i]);
       }
     }
   }

@@ -18,6 +18,9 @@ struct Segment {
 struct Immediates {
   n_segments: u32,
   n_groups: u32,
+  n_first_groups: u32,  // of the first segment, which stands here too: one load less before the weights can be read
+  one_column: u32,      // 1: there is just one column, which need not be looked up
+  first: Segment,
 }
 
 const SEGMENTS_MAX = 8u;
@@ -34,15 +37,21 @@ var<immediate> immediates: Immediates;
 // 1: inputs are squared as they are read (relu^2 of the channel mix, whose square would leave f16 above 256).
 //@const SQUARE_INPUT 0
 
-fn segment_of(group: u32) -> u32 {
-  var s = 0u;
+fn segment_of(group: u32) -> Segment {
+  if (group < immediates.n_first_groups) {
+    return immediates.first;
+  }
+  var s = 1u;
   while (s + 1u < immediates.n_segments && group >= segments[s + 1u].group_begin) {
     s++;
   }
-  return s;
+  return segments[s];
 }
 
 fn column_count() -> u32 {
+  if (immediates.one_column == 1u) {
+    return 1u;
+  }
   if (OVER_OUTPUTS == 1u) {
     return step_n_outputs();
   }
@@ -76,9 +85,9 @@ fn activate(value: f32, activation: u32) -> f32 {
   return select(activate_number(value, activation), value, is_nan);
 }
 
-fn store_output(s: u32, row: u32, column: u32, sum: f32) {
-  let at = segments[s].output_offset + column * segments[s].output_stride + row;
-  let value = activate(sum, segments[s].activation);
+fn store_output(segment: Segment, row: u32, column: u32, sum: f32) {
+  let at = segment.output_offset + column * segment.output_stride + row;
+  let value = activate(sum, segment.activation);
   if (ACCUMULATE == 1u) {
     output[at] = Out(f32(output[at]) + value);
   } else {

@@ -27,6 +27,7 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 // Units of weights and octets of inputs that an invocation stages at a time.
 //@const UNITS_EACH 1
 //@const OCTETS_EACH 4
+//@const UNIT_OCTETS 4
 // One is 1, the other 0: matrices sum in f32, or in f16.
 //@const DIRECT 1
 //@const FOLD 0
@@ -93,7 +94,7 @@ fn scaled_squares(values: u32) -> u32 {
 }
 
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
-fn store_sums(s: u32, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
+fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
   let scale = select(1.0, SQUARE_SCALE, SQUARE_INPUT == 1u);
   for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
     var sum = 0.0;
@@ -102,8 +103,8 @@ fn store_sums(s: u32, row_first: u32, column_first: u32, n_columns: u32, positio
     }
     let row = row_first + i % MAT_M;
     let column = column_first + i / MAT_M;
-    if (row < segments[s].n_rows && column < n_columns) {
-      store_output(s, row, column, sum * scale);
+    if (row < segment.n_rows && column < n_columns) {
+      store_output(segment, row, column, sum * scale);
     }
   }
 }
@@ -118,9 +119,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   if (group >= immediates.n_groups || column_first >= n_columns) {
     return;
   }
-  let s = segment_of(group);
-  let n_in = segments[s].n_in;
-  let row_first = (group - segments[s].group_begin) * ROWS;
+  let segment = segment_of(group);
+  let n_in = segment.n_in;
+  let row_first = (group - segment.group_begin) * ROWS;
   // Where this subgroup works: slices of one position are neighbours.
   let slice = subgroup % SUBGROUPS_K;
   let position = subgroup / SUBGROUPS_K;
@@ -137,21 +138,21 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@repeat U UNITS_EACH
   let row_$U = (lane + $Uu * WORKGROUP_SIZE) / STEP_UNITS;
   let unit_$U = (lane + $Uu * WORKGROUP_SIZE) % STEP_UNITS;
-  let weights_$U = segments[s].weight_offset + min(row_first + row_$U, segments[s].n_rows - 1u) * segments[s].row_words;
+  let weights_$U = segment.weight_offset + min(row_first + row_$U, segment.n_rows - 1u) * segment.row_words;
   var loaded_$U = stage_unit(weights_$U, n_in, unit_$U);
   //@end
   //@repeat X OCTETS_EACH
   let column_$X = (lane + $Xu * WORKGROUP_SIZE) / STEP_OCTETS;
   let octet_$X = (lane + $Xu * WORKGROUP_SIZE) % STEP_OCTETS;
-  let inputs_$X = segments[s].input_offset + min(column_first + column_$X, n_columns - 1u) * segments[s].input_stride;
+  let inputs_$X = segment.input_offset + min(column_first + column_$X, n_columns - 1u) * segment.input_stride;
   var input_$X = stage_octet(inputs_$X, n_in, octet_$X);
   //@end
   for (var k = 0u; k < n_in; k += STEP_OCTETS * 8u) {
     //@repeat U UNITS_EACH
     if (row_$U < ROWS) {
-      for (var i = 0u; i < 4u; i++) {
-        row_tile[row_$U * STRIDE + unit_k(unit_$U, i) / 8u] = halves_of(unit_octet(loaded_$U, i));
-      }
+      //@repeat O UNIT_OCTETS
+      row_tile[row_$U * STRIDE + unit_k(unit_$U, $Ou) / 8u] = halves_of(unit_octet(loaded_$U, $Ou));
+      //@end
     }
     //@end
     //@repeat X OCTETS_EACH
@@ -206,7 +207,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   }
   //@end
   workgroupBarrier();
-  store_sums(s, row_first + row_at + $Iu * MAT_M, column_first + column_at + $Ju * MAT_N, n_columns, position, slice, in_subgroup);
+  store_sums(segment, row_first + row_at + $Iu * MAT_M, column_first + column_at + $Ju * MAT_N, n_columns, position, slice, in_subgroup);
   workgroupBarrier();
   //@end
   //@end

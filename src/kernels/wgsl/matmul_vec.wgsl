@@ -13,15 +13,15 @@
 //@import team
 
 // Teams are subgroups, whose number per workgroup the device decides: they share the QUADS among them.
-fn rows_times_columns(s: u32, row_first: u32, column_first: u32, n_columns: u32, lane: Lane) {
-  let n_in = segments[s].n_in;
+fn rows_times_columns(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, lane: Lane) {
+  let n_in = segment.n_in;
   // Rows and columns past the end repeat the last one and are not stored.
-  let rows = min(vec4(row_first) + vec4(0u, 1u, 2u, 3u), vec4(segments[s].n_rows - 1u)) * segments[s].row_words +
-             segments[s].weight_offset;
+  let rows = min(vec4(row_first) + vec4(0u, 1u, 2u, 3u), vec4(segment.n_rows - 1u)) * segment.row_words +
+             segment.weight_offset;
   var inputs: array<u32, COLUMNS>;
   var sums: array<vec4<f32>, COLUMNS>;
   for (var c = 0u; c < COLUMNS; c++) {
-    inputs[c] = segments[s].input_offset + min(column_first + c, n_columns - 1u) * segments[s].input_stride;
+    inputs[c] = segment.input_offset + min(column_first + c, n_columns - 1u) * segment.input_stride;
   }
   let n_units = (n_in + 31u) / 32u;
   for (var unit = lane.in_team; unit < n_units; unit += team_size(lane)) {
@@ -45,8 +45,8 @@ fn rows_times_columns(s: u32, row_first: u32, column_first: u32, n_columns: u32,
   for (var c = 0u; c < COLUMNS; c++) {
     let total = team_sum(sums[c], lane);
     let row = row_first + lane.in_team;
-    if (lane.in_team < 4u && row < segments[s].n_rows && column_first + c < n_columns) {
-      store_output(s, row, column_first + c, total);
+    if (lane.in_team < 4u && row < segment.n_rows && column_first + c < n_columns) {
+      store_output(segment, row, column_first + c, total);
     }
   }
 }
@@ -59,9 +59,9 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_wo
   if (group >= immediates.n_groups || column_first >= n_columns) {
     return;
   }
-  let s = segment_of(group);
-  let row_first = (group - segments[s].group_begin) * 4u * QUADS;
+  let segment = segment_of(group);
+  let row_first = (group - segment.group_begin) * 4u * QUADS;
   for (var quad = team_first(lane); quad < QUADS; quad += team_count(lane)) {
-    rows_times_columns(s, row_first + 4u * quad, column_first, n_columns, lane);
+    rows_times_columns(segment, row_first + 4u * quad, column_first, n_columns, lane);
   }
 }

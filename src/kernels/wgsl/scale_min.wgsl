@@ -8,8 +8,16 @@
 fn scale_min(block: u32, run: u32) -> vec2<f32> { return scale_min_of(quad(block), run); }
 
 fn scale_min_of(header: vec4<u32>, run: u32) -> vec2<f32> {
+  let two = scale_min_two(header, run & 6u);
+  return select(two.xy, two.zw, (run & 1u) == 1u);
+}
+
+// Of runs `run`, an even one, and run + 1: their bytes stand side by side.
+fn scale_min_two(header: vec4<u32>, run: u32) -> vec4<f32> {
   let bytes = header.yzw >> vec3(8u * (run & 3u));
-  let early = bytes.xy & vec2(63u);
-  let late = (vec2(bytes.z, bytes.z >> 4u) & vec2(15u)) | ((bytes.xy >> vec2(2u)) & vec2(48u));
-  return halves(header.x) * vec2<f32>(select(early, late, run >= 4u));
+  let early = bytes.xy & vec2(0x3f3fu);
+  let late = (vec2(bytes.z, bytes.z >> 4u) & vec2(0x0f0fu)) | ((bytes.xy >> vec2(2u)) & vec2(0x3030u));
+  let both = select(early, late, run >= 4u);
+  let d_dmin = halves(header.x);
+  return vec4(d_dmin * vec2<f32>(both & vec2(0xffu)), d_dmin * vec2<f32>((both >> vec2(8u)) & vec2(0xffu)));
 }
