@@ -108,11 +108,10 @@ std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, const Case
     return result;
   };
   const double error = kUnitsPerToken * (chunk.count + 1) * test::kF32Unit;
+  const double state_error = error * largest(state_values), gated_error = error * largest(gated_values);
   test::Expected state, gated;
-  for (const double value : state_values) state.add(value, error * largest(state_values));
-  for (const double value : gated_values) {
-    gated.add(value, error * largest(gated_values) + test::act_rounding(gpu, std::abs(value)));
-  }
+  for (const double value : state_values) state.add(value, state_error);
+  for (const double value : gated_values) gated.add(value, gated_error + test::act_rounding(gpu, std::abs(value)));
   return {state, gated};
 }
 
