@@ -165,7 +165,8 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
   for (const auto& gpu : test::gpus()) {
     for (Case& op : cases) {
       for (const bool unrolled : {false, true}) {
-        if (unrolled && op.head_size > 16) continue;  // software Vulkan compiles those for a minute each
+        // Software Vulkan, which would not take these shaders, compiles each for seconds to a minute: two have to do.
+        if (unrolled && gpu->device.info().software && (op.head_size != 16 || op.tokens_max != 600)) continue;
         op.unrolled = unrolled;
         check_case(*gpu, op);
       }
