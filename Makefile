@@ -29,17 +29,34 @@ build: setup $(call configured,release) ## build build/release/bin/ravenwing
 demo: build ## let the demo model tell a story
 	@$(program) generate --echo --prompt "Once upon a time" -n 200 --temperature 0.8 --top-p 0.9 --seed 7
 
-.PHONY: test-programs
-test-programs: build $(call configured,dev) $(call configured,asan)
-	@cmake --build --preset dev
-	@cmake --build --preset asan
+# `fuzz` has all of `asan` and more; that stands in where there is no Clang.
+ifdef RAVENWING_SKIP_CLANG
+test_presets := dev asan
+more_presets :=
+else
+test_presets := dev fuzz
+more_presets := asan clang tsan
+endif
+
+.PHONY: setup-clang test-programs more-test-programs
+setup-clang: setup
+	@tools/setup.sh clang
+
+# Clang must be there before CMake looks for it.
+$(foreach preset,clang fuzz tsan,$(call configured,$(preset))): | setup-clang
+
+test-programs: build $(foreach preset,$(test_presets),$(call configured,$(preset)))
+	@for preset in $(test_presets); do cmake --build --preset $$preset || exit 1; done
 	@tools/setup_test_data.sh
 
-test: test-programs ## build and run every test that CI runs
-	@tools/run_tests.sh dev asan
+more-test-programs: test-programs $(foreach preset,$(more_presets),$(call configured,$(preset)))
+	@for preset in $(more_presets); do cmake --build --preset $$preset || exit 1; done
 
-test-all: test-programs ## the same and the slow ones: every weight type, longer fuzzing
-	@tools/run_tests.sh dev-all asan-all
+test: test-programs ## build and run every test that CI runs
+	@tools/run_tests.sh $(test_presets)
+
+test-all: more-test-programs ## the same and the slow ones: every weight type, longer fuzzing, other compilers, data races
+	@tools/run_tests.sh $(patsubst %,%-all,$(test_presets)) $(more_presets)
 
 format: ## lay out the C++ sources with clang-format 14
 	@command -v clang-format >/dev/null || { echo "clang-format is missing: apt-get install clang-format"; exit 1; }

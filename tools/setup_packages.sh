@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the system packages that are missing. Nothing else of the system is changed.
+#   setup_packages.sh [clang]    those of the build, or what the presets with Clang need besides
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -10,7 +11,10 @@ tools="python3 python3-venv xz-utils"
 driver="libvulkan1 libllvm15 libexpat1 libzstd1 zlib1g libwayland-client0 libx11-xcb1 libxcb1 libxcb-dri3-0
   libxcb-present0 libxcb-randr0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxshmfence1"
 [ -z "${RAVENWING_SKIP_MESA:-}" ] || driver=libvulkan1
+# Clang with libFuzzer and its sanitizers: `make test` has it, `make build` does without.
+clang="clang-19 libclang-rt-19-dev"
 wanted=$(echo $build $tools $driver)
+[ "${1:-}" != clang ] || wanted=$clang
 
 command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || die "this system has no apt-get." \
   "Install what stands for these Debian packages, then set RAVENWING_SKIP_PACKAGES=1: $wanted"

@@ -173,7 +173,7 @@ void fill_block(WeightFormat format, std::byte* block, float deviation, std::mt1
 /// Writes tensors one after another to a descriptor.
 class Writer {
  public:
-  explicit Writer(int descriptor) : descriptor_(descriptor) {}
+  Writer(int descriptor, std::string place) : descriptor_(descriptor), place_(std::move(place)) {}
 
   void write(const void* bytes, size_t n) {
     const char* at = static_cast<const char*>(bytes);
@@ -182,7 +182,7 @@ class Writer {
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) {
         const ErrorCode code = errno == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::bad_file;
-        fail(code, "cannot write a synthetic model: {}", std::strerror(errno));
+        fail(code, "cannot write {}: {}", place_, std::strerror(errno));
       }
       at += written;
       n -= size_t(written);
@@ -222,13 +222,14 @@ class Writer {
   }
 
   int descriptor_;
+  std::string place_;  // for messages
   std::mt19937 random_{1};
   std::map<std::pair<WeightFormat, float>, std::vector<std::byte>> tiles_;
 };
 
-void write_model(const Spec& spec, int descriptor) {
+void write_model(const Spec& spec, int descriptor, const std::string& place) {
   const Plan plan = plan_model(spec);
-  Writer writer(descriptor);
+  Writer writer(descriptor, place);
   const std::string header = plan.outline.header();
   writer.write(header.data(), header.size());
   for (size_t i = 0; i < plan.values.size(); ++i) {
@@ -248,7 +249,7 @@ SyntheticModel::SyntheticModel(std::string_view spec) {
   descriptor_ = memfd_create("ravenwing synthetic model", MFD_CLOEXEC);
   if (descriptor_ < 0) fail(ErrorCode::out_of_memory, "no file in memory can be made: {}", std::strerror(errno));
   try {
-    write_model(parsed, descriptor_);
+    write_model(parsed, descriptor_, "the synthetic model to memory");
   } catch (...) {
     close(descriptor_);
     throw;
@@ -266,7 +267,7 @@ void write_synthetic_model(std::string_view spec, const std::filesystem::path& p
   const int descriptor = open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor < 0) fail(ErrorCode::bad_file, "cannot write {}: {}", quoted(part, 400), std::strerror(errno));
   try {
-    write_model(parsed, descriptor);
+    write_model(parsed, descriptor, quoted(path.native(), 400));
   } catch (...) {
     close(descriptor);
     unlink(part.c_str());

@@ -53,9 +53,9 @@ class GeneratedTest(ProgramTest):
             (["gen"], ["generate"]),
             (["--ver"], ["--version"]),
             (["generate", "--top"], ["--top-k", "--top-p"]),
-            (["generate", "--tier", ""], ["T0", "T1"]),
-            (["generate", "--tier", "=", "T"], ["T0", "T1"]),
-            (["generate", "--tier", "="], ["T0", "T1"]),
+            (["generate", "--tier", ""], ["T0", "T1", "T2"]),
+            (["generate", "--tier", "=", "T"], ["T0", "T1", "T2"]),
+            (["generate", "--tier", "="], ["T0", "T1", "T2"]),
             (["generate", "-p", "chat", "--sampler-order", "l"], ["llama"]),
             (["chat", "--think", "br"], ["brief"]),
             (["completion", ""], ["--help", "-h", "bash", "fish", "zsh"]),
@@ -88,9 +88,9 @@ class GeneratedTest(ProgramTest):
                 self.assertIn(f"\\fB{flag.replace('-', chr(92) + '-')}\\fR", man)
 
     def test_choices(self):
-        self.assertIn(":TIER:(T0 T1)'", self.printed("completion", "zsh")[0])
-        self.assertIn("-l tier -x -a 'T0 T1' ", self.printed("completion", "fish")[0])
-        self.assertIn("(one of T0, T1)", self.printed("man")[0])
+        self.assertIn(":TIER:(T0 T1 T2)'", self.printed("completion", "zsh")[0])
+        self.assertIn("-l tier -x -a 'T0 T1 T2' ", self.printed("completion", "fish")[0])
+        self.assertIn("(one of T0, T1, T2)", self.printed("man")[0])
 
     def test_shells_can_read_them(self):
         for shell in ("bash", "zsh", "fish"):

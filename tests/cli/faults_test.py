@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Damaged weights, a load that is interrupted, drivers that are missing (RELIABILITY rows 23, 25, 39 to 41)."""
+"""Damaged weights, disks that are full, a load that is interrupted, drivers that are missing (RELIABILITY rows 23, 25, 38 to 41)."""
 import json
 import os
 import pty
+import resource
 import shutil
 import signal
 import struct
@@ -97,6 +98,54 @@ class RunDamagedTest(FaultTest):
             self.assertIn("warning: there are logits that are not finite", stderr)
             self.assertTrue(os.path.exists(out))
             self.assertEqual("warning: layer 0: ln_x.weight" in stderr, name != "head.weight")
+
+
+@needs_adapter
+class FullDiskTest(FaultTest):
+    """No file may grow beyond some size, and the system says so instead of ending the program. Set only where the driver
+    has all its memory, which are files to the system."""
+
+    def limit(self, process, n_bytes):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+
+    def start(self, *args):
+        # Python ignores SIGXFSZ, and so does what it starts this way.
+        return subprocess.Popen([PROGRAM, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                restore_signals=False)
+
+    def check_refused(self, process, path, before):
+        stderr = process.communicate(timeout=300)[1].decode()
+        self.assertEqual(process.returncode, 1, stderr)
+        self.assertIn("ravenwing: error: ", stderr)
+        self.assertIn(path, stderr)
+        self.assertIn("File too large", stderr)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), before)
+        self.assertEqual(os.listdir(self.folder), [os.path.basename(path)])
+
+    def test_a_saved_session_stays(self):
+        path = os.path.join(self.folder, "a.session")
+        chat = self.start("chat", "-n", "1")
+        for limited in (False, True):
+            if limited:
+                self.limit(chat, 10_000)
+            chat.stdin.write(f"Hello\n/save {path}\n".encode())
+            chat.stdin.flush()
+            while not limited and b"saved to" not in chat.stderr.readline():
+                pass
+            if not limited:
+                with open(path, "rb") as file:
+                    before = file.read()
+        self.check_refused(chat, path, before)
+
+    def test_a_model_that_was_there_stays(self):
+        path = os.path.join(self.folder, "model.gguf")
+        shutil.copy(DEMO_MODEL, path)
+        with open(path, "rb") as file:
+            before = file.read()
+        bench = self.start("bench", "--synthetic", "0.1b:q4_0", "--write", path)
+        self.limit(bench, 10_000)
+        self.check_refused(bench, path, before)
 
 
 @needs_adapter

@@ -49,11 +49,7 @@ void write_safetensors(const std::filesystem::path& path, const test::RandomMode
 
 /// Models whose files have every key, form and type that the readers know, as far as a few kilobytes allow.
 void write_models(const std::filesystem::path& gguf, const std::filesystem::path& safetensors) {
-  test::GgufWriter plain = test::random_gguf(test::smallest_model());
-  plain.set("tokenizer.ggml.model", "rwkv");
-  plain.set("tokenizer.ggml.tokens", std::vector<std::string>{"<s>", "a", "\\x00", "\\n"});
-  plain.set("tokenizer.ggml.token_type", std::vector<int32_t>{3, 1, 1, 1});
-  write_gguf(gguf / "f16", plain);
+  write_gguf(gguf / "f16", test::random_gguf(test::smallest_model()));
   test::RandomModelOptions options = test::smallest_model();
   options.n_embd = options.n_ffn = 32;
   options.head_size = 16;

@@ -108,11 +108,10 @@ std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, const Case
     return result;
   };
   const double error = kUnitsPerToken * (chunk.count + 1) * test::kF32Unit;
+  const double state_error = error * largest(state_values), gated_error = error * largest(gated_values);
   test::Expected state, gated;
-  for (const double value : state_values) state.add(value, error * largest(state_values));
-  for (const double value : gated_values) {
-    gated.add(value, error * largest(gated_values) + test::act_rounding(gpu, std::abs(value)));
-  }
+  for (const double value : state_values) state.add(value, state_error);
+  for (const double value : gated_values) gated.add(value, gated_error + test::act_rounding(gpu, std::abs(value)));
   return {state, gated};
 }
 
@@ -166,7 +165,8 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
   for (const auto& gpu : test::gpus()) {
     for (Case& op : cases) {
       for (const bool unrolled : {false, true}) {
-        if (unrolled && op.head_size > 16) continue;  // software Vulkan compiles those for a minute each
+        // Software Vulkan, which would not take these shaders, compiles each for seconds to a minute: two have to do.
+        if (unrolled && gpu->device.info().software && (op.head_size != 16 || op.tokens_max != 600)) continue;
         op.unrolled = unrolled;
         check_case(*gpu, op);
       }

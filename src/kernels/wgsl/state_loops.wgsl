@@ -2,23 +2,24 @@
 // Vulkan compiles that in seconds instead of a minute and runs it faster.
 var<private> state: array<vec4<f32>, QUADS>;
 
-fn state_quads() -> u32 { return min(QUADS, immediates.n_embd); }
+// Where a loop of `count` turns ends; no loop has more than a head has channels.
+fn loop_end(count: u32) -> u32 { return min(count, immediates.n_embd); }
 
 fn load_state(at: u32) {
-  for (var q = 0u; q < state_quads(); q++) {
+  for (var q = 0u; q < loop_end(QUADS); q++) {
     state[q] = wkv_state[at + q];
   }
 }
 
 fn store_state(at: u32) {
-  for (var q = 0u; q < state_quads(); q++) {
+  for (var q = 0u; q < loop_end(QUADS); q++) {
     wkv_state[at + q] = state[q];
   }
 }
 
 fn state_times_kk(at: u32) -> f32 {
   var sum = 0.0;
-  for (var q = 0u; q < state_quads(); q++) {
+  for (var q = 0u; q < loop_end(QUADS); q++) {
     sum += dot(state[q], head_kk[at + q]);
   }
   return sum;
@@ -26,7 +27,7 @@ fn state_times_kk(at: u32) -> f32 {
 
 fn advance_state(at: u32, removed: f32, v: f32) -> f32 {
   var y = 0.0;
-  for (var q = 0u; q < state_quads(); q++) {
+  for (var q = 0u; q < loop_end(QUADS); q++) {
     state[q] = state[q] * head_w[at + q] - removed * head_remove[at + q] + v * head_k[at + q];
     y += dot(state[q], head_r[at + q]);
   }

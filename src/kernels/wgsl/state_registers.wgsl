@@ -3,6 +3,9 @@
 var<private> state_$Q: vec4<f32>;
 //@end
 
+// Where a loop of `count` turns ends, which the compiler may unroll.
+fn loop_end(count: u32) -> u32 { return count; }
+
 fn load_state(at: u32) {
   //@repeat Q QUADS
   state_$Q = wkv_state[at + $Qu];

@@ -77,7 +77,7 @@ fn publish(row: u32, channel_first: u32, at: u32) {
   var k: vec4<f32>;
   var kk: vec4<f32>;
   var remove: vec4<f32>;
-  for (var c = 0u; c < 4u; c++) {
+  for (var c = 0u; c < loop_end(4u); c++) {
     let channel = channel_first + c;
     let key = f32(r_k_v[plane + row + channel]);
     let a = sigmoid(vector_at(1u, channel) + f32(up[plane + row + channel]));
@@ -107,7 +107,7 @@ fn prepare(token_first: u32, count: u32, head_channel: u32, i: u32) {
   workgroupBarrier();
   if (i < count) {
     var totals = vec2<f32>();
-    for (var q = 0u; q < QUADS; q++) {
+    for (var q = 0u; q < loop_end(QUADS); q++) {
       totals += head_sums[i * QUADS + q];
     }
     let inverse_norm = 1.0 / max(sqrt(totals.x), KEY_NORM_EPSILON);
@@ -122,7 +122,7 @@ fn finish(token_first: u32, count: u32, head_channel: u32, i: u32) {
   let part_at = i / PARTS * HEAD_SIZE + i % PARTS * PART;
   if (i < count * PARTS) {
     var sum = 0.0;
-    for (var j = 0u; j < PART; j++) {
+    for (var j = 0u; j < loop_end(PART); j++) {
       sum += head_y[part_at + j];
     }
     norm_sums[i] = sum;
@@ -131,7 +131,7 @@ fn finish(token_first: u32, count: u32, head_channel: u32, i: u32) {
   if (i < count * PARTS) {
     let mean = norm_mean(i / PARTS);
     var squares = 0.0;
-    for (var j = 0u; j < PART; j++) {
+    for (var j = 0u; j < loop_end(PART); j++) {
       let difference = head_y[part_at + j] - mean;
       squares += difference * difference;
     }
@@ -141,7 +141,7 @@ fn finish(token_first: u32, count: u32, head_channel: u32, i: u32) {
   let channel = head_channel + i;
   for (var t = 0u; t < count; t++) {
     var squares = 0.0;
-    for (var part = 0u; part < PARTS; part++) {
+    for (var part = 0u; part < loop_end(PARTS); part++) {
       squares += norm_squares[t * PARTS + part];
     }
     let scale = 1.0 / sqrt(squares / f32(HEAD_SIZE) + immediates.epsilon);
@@ -155,7 +155,7 @@ fn finish(token_first: u32, count: u32, head_channel: u32, i: u32) {
 
 fn norm_mean(t: u32) -> f32 {
   var sum = 0.0;
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < loop_end(PARTS); part++) {
     sum += norm_sums[t * PARTS + part];
   }
   return sum / f32(HEAD_SIZE);
