@@ -107,12 +107,12 @@ VecTeam choose_team(const Context& context, VecTeam wanted) {
 }
 
 // Large tiles read weights and inputs seldom, small ones keep a GPU of a hundred cores busy.
-constexpr MatMulTile kTiles[] = {{2, 2, 1, 4, 4, 64}, {2, 2, 1, 2, 2, 64}, {2, 1, 4, 1, 2, 64}};
+constexpr MatMulTile kTiles[] = {{4, 2, 1, 2, 4, 64}, {2, 2, 1, 2, 2, 64}, {2, 1, 4, 1, 2, 64}};
 /// Inputs that are staged at a time: a multiple of this, in which units of weights lie. Of them each subgroup
 /// multiplies at most 64, after which sums in f16 are folded into f32.
 constexpr uint32_t kTileStep = 64;
 /// Workgroups that a dispatch should have.
-constexpr uint64_t kWorkgroupsMin = 132;
+constexpr uint64_t kWorkgroupsMin = 64;
 
 /// Bytes of workgroup memory of matmul_tile.wgsl.
 uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {

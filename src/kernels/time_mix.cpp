@@ -8,12 +8,25 @@ namespace ravenwing::kernels {
 namespace {
 
 constexpr uint32_t kBlockMax = 16;
+constexpr uint32_t kSharesMax = 4;
 
-/// Tokens whose inputs a workgroup has room for: r w k kk kk*a v y of each channel, sums of each quad and part.
+/// Tokens whose inputs a workgroup has room for: r w k kk kk*a v y of each channel, sums of each quad.
 uint32_t block_tokens(const Context& context, uint32_t head_size) {
   const uint32_t token_bytes = head_size * 7 * 4 + head_size / 4 * 8 + 8;
-  const uint32_t room = context.recorder.device().limits().workgroup_storage_bytes_max - 2 * 4 * head_size;
+  const uint32_t room = context.recorder.device().limits().workgroup_storage_bytes_max;
   return std::bit_floor(std::clamp(room / token_bytes, 1u, std::min(kBlockMax, head_size)));
+}
+
+uint32_t shares_of(const Context& context, uint32_t head_size) {
+  const DeviceInfo& device = context.recorder.device().info();
+  if (device.software) return 0;
+  if (context.tier() == gpu::Tier::t0) return 1;
+  // A state of 64 x 64 is too little work for 64 invocations that wait for each other's sums.
+  uint32_t shares = kSharesMax;
+  while (shares > 1 && (head_size * shares > device.limits.invocations_per_workgroup_max ||
+                        head_size / 4 % shares != 0 || shares > device.subgroup_size_min))
+    shares /= 2;
+  return shares;
 }
 
 }  // namespace
@@ -27,8 +40,13 @@ void time_mix(const Context& context, const TimeMix& op) {
   variant.constants.emplace_back("HEAD_SIZE", op.head_size);
   variant.constants.emplace_back("BLOCK", block_tokens(context, op.head_size));
   variant.constants.emplace_back("QUADS", op.head_size / 4);
-  const bool unrolled = op.unrolled.value_or(!context.recorder.device().info().software);
-  variant.modules.emplace_back("state", unrolled ? "state_registers" : "state_loops");
+  const uint32_t shares = op.shares.value_or(shares_of(context, op.head_size));
+  variant.modules.emplace_back("state", shares > 0 ? "state_registers" : "state_loops");
+  variant.modules.emplace_back("share", shares > 1 ? "share_subgroup" : "share_alone");
+  if (shares > 0) {
+    variant.constants.emplace_back("SHARES", shares);
+    variant.constants.emplace_back("STATE_QUADS", op.head_size / 4 / shares);
+  }
   context.recorder.dispatch(
       op.label, variant,
       {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v), gpu::read(op.up),

@@ -12,14 +12,16 @@ struct TimeMix {
   uint32_t n_embd = 0;
   uint32_t head_size = 0;  // a multiple of 4, at most 128
   bool first_layer = false;
-  float epsilon = 0;             // of the group norm
-  gpu::BufferView r_k_v;         // [3, tokens_max, act_stride(n_embd)] Act
-  gpu::BufferView up;            // results of W2, A2, V2, G2: [4, tokens_max, act_stride(n_embd)] Act
-  gpu::BufferView v_first;       // [tokens_max, act_stride(n_embd)] Act; written by the first layer
-  gpu::BufferView vectors;       // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd] f32
-  gpu::BufferView wkv_state;     // [slot, n_head, head_size (value), head_size (key)] f32, updated in place
-  gpu::BufferView gated;         // [tokens_max, act_stride(n_embd)] Act
-  std::optional<bool> unrolled;  // loops over key channels; unset: on hardware only. The same numbers either way
+  float epsilon = 0;          // of the group norm
+  gpu::BufferView r_k_v;      // [3, tokens_max, act_stride(n_embd)] Act
+  gpu::BufferView up;         // results of W2, A2, V2, G2: [4, tokens_max, act_stride(n_embd)] Act
+  gpu::BufferView v_first;    // [tokens_max, act_stride(n_embd)] Act; written by the first layer
+  gpu::BufferView vectors;    // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd] f32
+  gpu::BufferView wkv_state;  // [slot, n_head, head_size (value), head_size (key)] f32, updated in place
+  gpu::BufferView gated;      // [tokens_max, act_stride(n_embd)] Act
+  /// Invocations for a row of a head's state, 1, 2 or 4 (more than one: T1); 0: one, in loops that stay loops, for
+  /// software. None: by the device.
+  std::optional<uint32_t> shares;
 };
 
 /// S <- S diag(w) - (S kk)(kk a)^T + v k^T;  gated = (group_norm(S r) + (sum r k r_k) v) g. Source: RWKV-LM,

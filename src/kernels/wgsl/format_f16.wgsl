@@ -12,8 +12,9 @@ fn decode8(row: u32, n_in: u32, k: u32) -> Octet { return octet_of_halves(quad(r
 fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
   var quads: Unit;
   for (var i = 0u; i < 4u; i++) {
-    if (unit_k(unit, i) < n_in) {
-      quads[i] = quad(row + unit * 16u + 4u * i);
+    let k = unit_k(unit, i);
+    if (k < n_in) {
+      quads[i] = quad(row + k / 2u);
     }
   }
   return quads;
@@ -24,4 +25,5 @@ fn unit_octet(unit: Unit, i: u32) -> Octet {
   return octet_of_halves(quads[i]);
 }
 
-fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }
+// Neighbours read neighbouring octets.
+fn unit_k(unit: u32, i: u32) -> u32 { return unit / 2u * 64u + 16u * i + 8u * (unit & 1u); }

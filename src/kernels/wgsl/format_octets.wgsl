@@ -18,4 +18,5 @@ fn unit_octet(unit: Unit, i: u32) -> Octet {
   return octets[i];
 }
 
-fn unit_k(unit: u32, i: u32) -> u32 { return unit * 32u + 8u * i; }
+// Neighbours read neighbouring octets.
+fn unit_k(unit: u32, i: u32) -> u32 { return unit / 2u * 64u + 16u * i + 8u * (unit & 1u); }

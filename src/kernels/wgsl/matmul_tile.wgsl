@@ -69,7 +69,7 @@ fn halves_of(values: Octet) -> vec4<u32> {
 
 // A unit of weights, zero past the end.
 fn stage_unit(row: u32, n_in: u32, unit: u32) -> Unit {
-  if (unit * 32u >= n_in) {
+  if (unit / 2u * 64u >= n_in) {
     return Unit();
   }
   return load_unit(row, n_in, unit);

@@ -23,7 +23,7 @@ fn rows_times_columns(segment: Segment, row_first: u32, column_first: u32, n_col
   for (var c = 0u; c < COLUMNS; c++) {
     inputs[c] = segment.input_offset + min(column_first + c, n_columns - 1u) * segment.input_stride;
   }
-  let n_units = (n_in + 31u) / 32u;
+  let n_units = (n_in + 63u) / 64u * 2u;
   for (var unit = lane.in_team; unit < n_units; unit += team_size(lane)) {
     let unit0 = load_unit(rows.x, n_in, unit);
     let unit1 = load_unit(rows.y, n_in, unit);

@@ -3,7 +3,8 @@
 // Eight consecutive weights, the first one k, a multiple of 8:
 //   fn decode8(row: u32, n_in: u32, k: u32) -> Octet
 // For products, a unit of 32 weights, which is read and decoded in two steps so that other work fits between them. Its four
-// octets lie where unit_k says, within the same 64 weights; those past the end are zero.
+// octets lie where unit_k says, within the same 64 weights, which a unit shares with its neighbour; those past the end are
+// zero.
 //   alias Unit
 //   fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit
 //   fn unit_octet(unit: Unit, i: u32) -> Octet

@@ -1,4 +1,4 @@
-// The same as state_registers.wgsl with loops that end where the compiler cannot see it, so that it leaves them loops: software
+// The same as state_registers.wgsl, without shares, with loops that end where the compiler cannot see it, so that it leaves them loops: software
 // Vulkan compiles that in seconds instead of a minute and runs it faster.
 var<private> state: array<vec4<f32>, QUADS>;
 

@@ -3,7 +3,7 @@
 //   kk = k k_k / |k k_k|;  k = k (1 + (a - 1) k_a)
 //   S <- S diag(w) - (S kk)(kk a)^T + v k^T;  y = S r
 //   out = (group_norm(y) + (sum r k r_k) v) up_g
-// One workgroup of HEAD_SIZE: one (chunk, head); invocation i holds row i of S (value channel) in registers. BLOCK tokens at
+// One workgroup of HEAD_SIZE times SHARES: one (chunk, head); SHARES neighbours hold row i of S (value channel). BLOCK tokens at
 // a time: what does not depend on the state is computed for all of them, then the recurrence runs through them without a
 // barrier, then all are normed. Sums over key channels run in the same order in every invocation, and for a token in the
 // same order wherever in a block it stands. Reads and writes the head's state once per chunk. Grid: x: heads, y: chunks.
@@ -15,6 +15,8 @@
 //@const BLOCK 8
 // HEAD_SIZE / 4
 //@const QUADS 16
+//@const SHARES 1
+//@import share
 //@import state
 
 struct Immediates {
@@ -24,19 +26,18 @@ struct Immediates {
   epsilon: f32,  // of the group norm
 }
 
-@group(0) @binding(2) var<storage, read> r_k_v: array<Act>;            // [3, TOKENS_MAX, stride]
-@group(0) @binding(3) var<storage, read> up: array<Act>;               // w a v g: [4, TOKENS_MAX, stride]
-@group(0) @binding(4) var<storage, read_write> v_first: array<Act>;     // [TOKENS_MAX, stride]
-@group(0) @binding(5) var<storage, read> vectors: array<f32>;          // w0 a0 v0 k_k k_a r_k ln_x: [8, n_embd]
+alias Act4 = vec4<Act>;
+@group(0) @binding(2) var<storage, read> r_k_v: array<Act4>;            // [3, TOKENS_MAX, stride / 4]
+@group(0) @binding(3) var<storage, read> up: array<Act4>;               // w a v g: [4, TOKENS_MAX, stride / 4]
+@group(0) @binding(4) var<storage, read_write> v_first: array<Act4>;     // [TOKENS_MAX, stride / 4]
+@group(0) @binding(5) var<storage, read> vectors: array<vec4<f32>>;     // w0 a0 v0 k_k k_a r_k ln_x: [8, n_embd / 4]
 @group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
-@group(0) @binding(7) var<storage, read_write> gated: array<Act>;       // [TOKENS_MAX, stride]
+@group(0) @binding(7) var<storage, read_write> gated: array<Act4>;       // [TOKENS_MAX, stride / 4]
 var<immediate> immediates: Immediates;
 
 const EXP_MINUS_HALF = 0.6065306597126334;
 const KEY_NORM_EPSILON = 1e-12;
-// A token's norm is summed in PARTS, each of PART channels by one invocation.
-const PARTS = max(HEAD_SIZE / BLOCK, 1u);
-const PART = HEAD_SIZE / PARTS;
+const WORKGROUP_SIZE = HEAD_SIZE * SHARES;
 
 // Per token of the block and four key channels j.
 var<workgroup> head_r: array<vec4<f32>, BLOCK * QUADS>;
@@ -44,141 +45,127 @@ var<workgroup> head_w: array<vec4<f32>, BLOCK * QUADS>;
 var<workgroup> head_k: array<vec4<f32>, BLOCK * QUADS>;
 var<workgroup> head_kk: array<vec4<f32>, BLOCK * QUADS>;      // not yet normalised
 var<workgroup> head_remove: array<vec4<f32>, BLOCK * QUADS>;  // kk * a
-var<workgroup> head_sums: array<vec2<f32>, BLOCK * QUADS>;    // of kk^2 and of the bonus r * k * r_k
+var<workgroup> head_sums: array<vec2<f32>, BLOCK * QUADS>;    // of kk^2 and of the bonus r * k * r_k; later of y, of its squares
 // Per token.
 var<workgroup> head_totals: array<vec2<f32>, BLOCK>;  // 1 / |kk|^2, bonus
 var<workgroup> head_v: array<f32, BLOCK * HEAD_SIZE>;
 var<workgroup> head_y: array<f32, BLOCK * HEAD_SIZE>;
-var<workgroup> norm_sums: array<f32, BLOCK * PARTS>;
-var<workgroup> norm_squares: array<f32, BLOCK * PARTS>;
 
-fn sigmoid(value: f32) -> f32 { return 1.0 / (1.0 + exp(-value)); }
+fn sigmoid(values: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-values)); }
 
-fn vector_at(index: u32, channel: u32) -> f32 { return vectors[index * immediates.n_embd + channel]; }
+fn vector_at(index: u32, quad: u32) -> vec4<f32> { return vectors[index * (immediates.n_embd / 4u) + quad]; }
 
-// v of a token and channel, mixed with the first layer's.
-fn mixed_v(row: u32, channel: u32) -> f32 {
-  let plane = TOKENS_MAX * immediates.stride;
-  let v = f32(r_k_v[2u * plane + row + channel]);
+// A plane of r_k_v or up begins at so many quads.
+fn plane(index: u32) -> u32 { return index * TOKENS_MAX * (immediates.stride / 4u); }
+
+// Puts r, w, k, kk, kk * a and v of four channels where the whole head sees them, and their sums. at: in the block;
+// quad: of the vectors; row: the token's first quad.
+fn publish(row: u32, quad: u32, at: u32) {
+  let here = row + quad;
+  let r = vec4<f32>(r_k_v[here]);
+  let key = vec4<f32>(r_k_v[plane(1u) + here]);
+  var v = vec4<f32>(r_k_v[plane(2u) + here]);
+  let up_w = vec4<f32>(up[here]);
+  let up_a = vec4<f32>(up[plane(1u) + here]);
   if (immediates.first_layer == 1u) {
-    v_first[row + channel] = Act(v);
-    return v;
+    v_first[here] = Act4(v);
+  } else {
+    let share = sigmoid(vector_at(2u, quad) + vec4<f32>(up[plane(2u) + here]));
+    v += (vec4<f32>(v_first[here]) - v) * share;
   }
-  let share = sigmoid(vector_at(2u, channel) + f32(up[2u * plane + row + channel]));
-  return v + (f32(v_first[row + channel]) - v) * share;
-}
-
-// Puts r, w, k, kk and kk * a of four channels where the whole head sees them, and their sums.
-fn publish(row: u32, channel_first: u32, at: u32) {
-  let plane = TOKENS_MAX * immediates.stride;
-  var sums = vec2<f32>();
-  var r: vec4<f32>;
-  var w: vec4<f32>;
-  var k: vec4<f32>;
-  var kk: vec4<f32>;
-  var remove: vec4<f32>;
-  for (var c = 0u; c < loop_end(4u); c++) {
-    let channel = channel_first + c;
-    let key = f32(r_k_v[plane + row + channel]);
-    let a = sigmoid(vector_at(1u, channel) + f32(up[plane + row + channel]));
-    r[c] = f32(r_k_v[row + channel]);
-    w[c] = exp(-EXP_MINUS_HALF * sigmoid(vector_at(0u, channel) + f32(up[row + channel])));
-    k[c] = key * (1.0 + (a - 1.0) * vector_at(4u, channel));
-    kk[c] = key * vector_at(3u, channel);
-    remove[c] = kk[c] * a;
-    sums += vec2(kk[c] * kk[c], r[c] * k[c] * vector_at(5u, channel));
-  }
+  let a = sigmoid(vector_at(1u, quad) + up_a);
+  let k = key * (1.0 + (a - 1.0) * vector_at(4u, quad));
+  let kk = key * vector_at(3u, quad);
   head_r[at] = r;
-  head_w[at] = w;
+  head_w[at] = exp(-EXP_MINUS_HALF * sigmoid(vector_at(0u, quad) + up_w));
   head_k[at] = k;
   head_kk[at] = kk;
-  head_remove[at] = remove;
-  head_sums[at] = sums;
+  head_remove[at] = kk * a;
+  head_sums[at] = vec2(dot(kk, kk), dot(r * k, vector_at(5u, quad)));
+  head_v[at * 4u] = v.x;
+  head_v[at * 4u + 1u] = v.y;
+  head_v[at * 4u + 2u] = v.z;
+  head_v[at * 4u + 3u] = v.w;
+}
+
+// Sums over the quads of token t.
+fn token_sums(t: u32) -> vec2<f32> {
+  var totals = vec2<f32>();
+  for (var q = 0u; q < loop_end(QUADS); q++) {
+    totals += head_sums[t * QUADS + q];
+  }
+  return totals;
 }
 
 // All that a block's tokens need before the recurrence.
-fn prepare(token_first: u32, count: u32, head_channel: u32, i: u32) {
-  for (var item = i; item < count * QUADS; item += HEAD_SIZE) {
-    publish((token_first + item / QUADS) * immediates.stride, head_channel + item % QUADS * 4u, item);
-  }
-  for (var t = 0u; t < count; t++) {
-    head_v[t * HEAD_SIZE + i] = mixed_v((token_first + t) * immediates.stride, head_channel + i);
+fn prepare(token_first: u32, count: u32, head_quad: u32, index: u32) {
+  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
+    publish((token_first + item / QUADS) * (immediates.stride / 4u), head_quad + item % QUADS, item);
   }
   workgroupBarrier();
-  if (i < count) {
-    var totals = vec2<f32>();
-    for (var q = 0u; q < loop_end(QUADS); q++) {
-      totals += head_sums[i * QUADS + q];
-    }
+  if (index < count) {
+    let totals = token_sums(index);
     let inverse_norm = 1.0 / max(sqrt(totals.x), KEY_NORM_EPSILON);
-    head_totals[i] = vec2(inverse_norm * inverse_norm, totals.y);
+    head_totals[index] = vec2(inverse_norm * inverse_norm, totals.y);
   }
   workgroupBarrier();
+}
+
+fn y_quad(at: u32) -> vec4<f32> {
+  return vec4(head_y[at * 4u], head_y[at * 4u + 1u], head_y[at * 4u + 2u], head_y[at * 4u + 3u]);
 }
 
 // Group norm, bonus and gate of a block's tokens.
-fn finish(token_first: u32, count: u32, head_channel: u32, i: u32) {
+fn finish(token_first: u32, count: u32, head_quad: u32, index: u32) {
   workgroupBarrier();
-  let part_at = i / PARTS * HEAD_SIZE + i % PARTS * PART;
-  if (i < count * PARTS) {
-    var sum = 0.0;
-    for (var j = 0u; j < loop_end(PART); j++) {
-      sum += head_y[part_at + j];
-    }
-    norm_sums[i] = sum;
+  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
+    head_sums[item].x = dot(y_quad(item), vec4(1.0));
   }
   workgroupBarrier();
-  if (i < count * PARTS) {
-    let mean = norm_mean(i / PARTS);
-    var squares = 0.0;
-    for (var j = 0u; j < loop_end(PART); j++) {
-      let difference = head_y[part_at + j] - mean;
-      squares += difference * difference;
-    }
-    norm_squares[i] = squares;
+  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
+    let difference = y_quad(item) - token_sums(item / QUADS).x / f32(HEAD_SIZE);
+    head_sums[item].y = dot(difference, difference);
   }
   workgroupBarrier();
-  let channel = head_channel + i;
-  for (var t = 0u; t < count; t++) {
-    var squares = 0.0;
-    for (var part = 0u; part < loop_end(PARTS); part++) {
-      squares += norm_squares[t * PARTS + part];
-    }
-    let scale = 1.0 / sqrt(squares / f32(HEAD_SIZE) + immediates.epsilon);
-    let normed = (head_y[t * HEAD_SIZE + i] - norm_mean(t)) * scale * vector_at(6u, channel) + vector_at(7u, channel);
-    let at = (token_first + t) * immediates.stride + channel;
-    let gate = f32(up[3u * TOKENS_MAX * immediates.stride + at]);
-    gated[at] = Act((normed + head_totals[t].y * head_v[t * HEAD_SIZE + i]) * gate);
+  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
+    let t = item / QUADS;
+    let quad = head_quad + item % QUADS;
+    let here = (token_first + t) * (immediates.stride / 4u) + quad;
+    let gate = vec4<f32>(up[plane(3u) + here]);
+    let sums = token_sums(t) / f32(HEAD_SIZE);
+    let scale = 1.0 / sqrt(sums.y + immediates.epsilon);
+    let normed = (y_quad(item) - sums.x) * scale * vector_at(6u, quad) + vector_at(7u, quad);
+    let v = vec4(head_v[item * 4u], head_v[item * 4u + 1u], head_v[item * 4u + 2u], head_v[item * 4u + 3u]);
+    gated[here] = Act4((normed + head_totals[t].y * v) * gate);
   }
   workgroupBarrier();
 }
 
-fn norm_mean(t: u32) -> f32 {
-  var sum = 0.0;
-  for (var part = 0u; part < loop_end(PARTS); part++) {
-    sum += norm_sums[t * PARTS + part];
-  }
-  return sum / f32(HEAD_SIZE);
-}
-
-@compute @workgroup_size(HEAD_SIZE)
-fn main(@builtin(local_invocation_index) i: u32, @builtin(workgroup_id) workgroup: vec3<u32>) {
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   if (workgroup.y >= step_n_chunks()) {
     return;
   }
   let chunk = step_chunk(workgroup.y);
-  let head_channel = workgroup.x * HEAD_SIZE;
-  let state_at = ((chunk.slot * (immediates.n_embd / HEAD_SIZE) + workgroup.x) * HEAD_SIZE + i) * QUADS;
+  let head_quad = workgroup.x * QUADS;
+  let index = lane_index(lane);
+  let i = index / SHARES;
+  let share = index % SHARES;
+  let state_at = ((chunk.slot * (immediates.n_embd / HEAD_SIZE) + workgroup.x) * HEAD_SIZE + i) * QUADS + share;
   load_state(state_at);
   for (var done = 0u; done < chunk.count; done += BLOCK) {
     let count = min(chunk.count - done, BLOCK);
-    prepare(chunk.first + done, count, head_channel, i);
+    prepare(chunk.first + done, count, head_quad, index);
     for (var t = 0u; t < count; t++) {
       let v = head_v[t * HEAD_SIZE + i];
-      let at = t * QUADS;
-      head_y[t * HEAD_SIZE + i] = advance_state(at, state_times_kk(at) * head_totals[t].x, v);
+      let at = t * QUADS + share;
+      let removed = share_sum(state_times_kk(at)) * head_totals[t].x;
+      let y = share_sum(advance_state(at, removed, v));
+      if (share == 0u) {
+        head_y[t * HEAD_SIZE + i] = y;
+      }
     }
-    finish(chunk.first + done, count, head_channel, i);
+    finish(chunk.first + done, count, head_quad, index);
   }
   if (control_frozen(chunk.slot)) {
     return;

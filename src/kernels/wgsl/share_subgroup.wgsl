@@ -1,0 +1,20 @@
+// SHARES neighbours of a subgroup, a power of two, to a row of a head's state.
+enable subgroups;
+requires subgroup_id;
+
+struct Lane {
+  @builtin(subgroup_invocation_id) in_subgroup: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_size) subgroup_size: u32,
+}
+
+fn lane_index(lane: Lane) -> u32 { return lane.subgroup * lane.subgroup_size + lane.in_subgroup; }
+
+// Known to each of them, in the same bits.
+fn share_sum(value: f32) -> f32 {
+  var sum = value;
+  for (var distance = 1u; distance < SHARES; distance *= 2u) {
+    sum += subgroupShuffleXor(sum, distance);
+  }
+  return sum;
+}
