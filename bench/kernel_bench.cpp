@@ -53,6 +53,7 @@ WeightFormat format_named(const std::string& name) {
 struct Kind {
   std::optional<MatMulTile> tile;
   std::optional<uint32_t> dot_rows;
+  bool accumulate = false, squares = false;
 };
 
 struct Bench {
@@ -99,6 +100,8 @@ struct Bench {
     product.input = input;
     product.output = output;
     product.output_f32 = true;
+    product.accumulate = kind.accumulate;
+    product.of_squares = kind.squares;
     product.tile = kind.tile;
     product.dot_rows = kind.dot_rows;
     StepInput step_input(kTokensMax);
@@ -130,8 +133,9 @@ struct Bench {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  std::map<std::string, std::string> options = {{"tier", "T2"},     {"formats", "F16,Q4_K"},   {"rows", "2560"},
-                                                {"inputs", "2560"}, {"columns", "1,8,32,512"}, {"tiles", ""}};
+  std::map<std::string, std::string> options = {{"tier", "T2"},      {"formats", "F16,Q4_K"},   {"rows", "2560"},
+                                                {"inputs", "2560"},  {"columns", "1,8,32,512"}, {"tiles", ""},
+                                                {"accumulate", "0"}, {"squares", "0"}};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     options.at(argument.substr(0, argument.find('='))) = argument.substr(argument.find('=') + 1);
@@ -144,7 +148,7 @@ int main(int argc, char** argv) try {
       for (const uint32_t n_in : numbers(options["inputs"], ',')) {
         for (const uint32_t n_columns : numbers(options["columns"], ',')) {
           for (const std::string& name : split(options["tiles"], ',')) {
-            Kind kind;
+            Kind kind{.accumulate = options["accumulate"] == "1", .squares = options["squares"] == "1"};
             if (!name.empty()) {
               const std::vector<uint32_t> n = numbers(name, '/');
               if (n.size() == 1)

@@ -258,7 +258,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);
   variant.constants.emplace_back("ACCUMULATE", product.accumulate);
-  variant.constants.emplace_back("SQUARE_INPUT", product.square_input);
+  variant.constants.emplace_back("OF_SQUARES", product.of_squares);
   gpu::BufferView weights_view = weights.rows;
   weights_view.offset = window.begin;
   weights_view.size = window.end - window.begin;

@@ -44,7 +44,7 @@ struct MatMul {
   gpu::BufferView output;               // Act, or f32
   bool output_f32 = false;
   bool accumulate = false;    // output += ...
-  bool square_input = false;  // the input is squared as it is read
+  bool of_squares = false;    // the input is squared_relu's: results are times kSquareUnit
   bool over_outputs = false;  // columns are the step's output rows rather than its tokens
   MatMulMode mode = MatMulMode::fast;
   VecTeam vec_team = VecTeam::automatic;

@@ -8,7 +8,7 @@
 
 namespace ravenwing::kernels {
 
-MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, bool square_input) {
+MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, double unit) {
   const auto& info = format::info(matrix.format);
   const size_t n_in = matrix.n_in, n_columns = input.size() / n_in;
   const size_t row_bytes = n_in / info.block_weights * info.block_bytes;
@@ -21,7 +21,7 @@ MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, 
       double sum = 0, magnitude = 0;
       for (size_t k = 0; k < n_in; ++k) {
         const double x = input[column * n_in + k];
-        const double product = double(row[k]) * (square_input ? x * x : x);
+        const double product = double(row[k]) * x * unit;
         sum += product;
         magnitude += std::abs(product);
       }
@@ -60,8 +60,8 @@ double activate_ref(Activation activation, double value) {
       return std::tanh(value);
     case Activation::sigmoid:
       return 1 / (1 + std::exp(-value));
-    case Activation::relu:
-      return std::max(value, 0.0);
+    case Activation::squared_relu:
+      return std::max(value, 0.0) * std::max(value, 0.0) / kSquareUnit;
   }
   RAVENWING_CHECK(false);
   return 0;

@@ -22,8 +22,8 @@ struct MatMulResult {
   std::vector<double> sums, magnitudes;
 };
 
-/// W x for every column x of `input` [column, n_in], each element squared first if square_input.
-MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, bool square_input = false);
+/// W x for every column x of `input` [column, n_in], times `unit`.
+MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, double unit = 1);
 
 /// Inputs as matmul_dot takes them: signed bytes times a scale for each 32 of them, those of one unit of a row's
 /// weights.

@@ -208,11 +208,11 @@ void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
                                  weights.channel_shift, states_.channel_shift(layer), scratch_.mixed});
 
   kernels::MatMul key = product(name + ".key", scratch_.mixed, scratch_.hidden);
-  add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::relu);
+  add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::squared_relu);
   kernels::matmul(context, uniforms_, key);
 
   kernels::MatMul value = product(name + ".value", scratch_.hidden, scratch_.x);
-  value.output_f32 = value.accumulate = value.square_input = true;
+  value.output_f32 = value.accumulate = value.of_squares = true;
   add_segments(value.segments, weights.ffn_value, 0, 0, config_.n_embd);
   kernels::matmul(context, uniforms_, value);
 }

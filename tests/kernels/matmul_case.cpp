@@ -24,7 +24,7 @@ constexpr double kTileError = 2 * kF16Unit;
 /// Weights, and squares as parts of 256, that are subnormal in f16 lose what lies below 2^-24.
 double tile_underflow(const MatMulCase& matmul_case) {
   const double scale = matmul_case.input_scale;
-  return matmul_case.square_input ? 0x1p-24 * (scale * scale + 256) : 0x1p-24 * scale;
+  return 0x1p-24 * scale * (matmul_case.of_squares ? kernels::kSquareUnit : 1);
 }
 /// Sums of up to 64 products in f16, before they are added in f32.
 constexpr double kF16SumsError = 64 * kF16Unit;
@@ -100,7 +100,7 @@ void MatMulScene::run() {
     product.output = scene_.view(output_);
     product.output_f32 = case_.output_f32;
     product.accumulate = case_.accumulate;
-    product.square_input = case_.square_input;
+    product.of_squares = case_.of_squares;
     product.over_outputs = case_.over_outputs;
     product.mode = case_.mode;
     product.vec_team = case_.vec_team;
@@ -124,7 +124,10 @@ Expected MatMulScene::expected() const {
       double error = sum_units(matrix.n_in) * kF32Unit * result.magnitudes[i] + result.doubts[i];
       if (uses_tiles()) error += kTileError * result.magnitudes[i] + matrix.n_in * tile_underflow(case_);
       if (sums_in_f16()) error += kF16SumsError * result.magnitudes[i];
-      if (segment.activation != Activation::none && segment.activation != Activation::relu) error += kActivationError;
+      if (segment.activation == Activation::squared_relu)
+        error *= (2 * std::abs(result.sums[i]) + error) / kernels::kSquareUnit;
+      else if (segment.activation != Activation::none)
+        error += kActivationError;
       expected.values[at] = value;
       expected.tolerance[at] =
           error + f32_rounding(value) + (case_.output_f32 ? 0 : act_rounding(gpu_, std::abs(value) + error));
@@ -136,8 +139,9 @@ Expected MatMulScene::expected() const {
 MatMulScene::Sums MatMulScene::reference(const Segment& segment) const {
   const TestMatrix& matrix = segment.matrix;
   const kernels::MatrixRows rows{matrix.format, matrix.n_rows, matrix.n_in, matrix.rows};
+  const double unit = case_.of_squares ? kernels::kSquareUnit : 1;
   if (!uses_dot(matrix.format)) {
-    kernels::MatMulResult result = kernels::matmul_ref(rows, segment.input, case_.square_input);
+    kernels::MatMulResult result = kernels::matmul_ref(rows, segment.input, unit);
     const size_t n = result.sums.size();
     return {std::move(result.sums), std::move(result.magnitudes), std::vector<double>(n)};
   }
@@ -145,13 +149,12 @@ MatMulScene::Sums MatMulScene::reference(const Segment& segment) const {
   for (size_t at = 0; at < segment.input.size(); at += matrix.n_in) {
     std::vector<float> column(segment.input.begin() + ptrdiff_t(at),
                               segment.input.begin() + ptrdiff_t(at + matrix.n_in));
-    for (float& value : column) value = case_.square_input ? value * value : value;
     const kernels::ByteInputs bytes = kernels::byte_inputs_ref(matrix.format, column);
     values.insert(values.end(), bytes.values.begin(), bytes.values.end());
     doubts.insert(doubts.end(), bytes.doubts.begin(), bytes.doubts.end());
   }
-  kernels::MatMulResult result = kernels::matmul_ref(rows, values);
-  return {std::move(result.sums), std::move(result.magnitudes), kernels::matmul_ref(rows, doubts).magnitudes};
+  kernels::MatMulResult result = kernels::matmul_ref(rows, values, unit);
+  return {std::move(result.sums), std::move(result.magnitudes), kernels::matmul_ref(rows, doubts, unit).magnitudes};
 }
 
 bool MatMulScene::uses_dot(format::WeightFormat format) const {

@@ -21,7 +21,7 @@ struct MatMulCase {
   std::string why;
   std::vector<SegmentCase> segments;
   uint32_t n_columns = 1;
-  bool output_f32 = false, accumulate = false, square_input = false, over_outputs = false;
+  bool output_f32 = false, accumulate = false, of_squares = false, over_outputs = false;
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   uint64_t binding_bytes_max = 0;
   float input_scale = 1;

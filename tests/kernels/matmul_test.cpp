@@ -38,7 +38,7 @@ uint32_t odd_n_in(WeightFormat format) {
 /// The ways a product is used in rwkv7_forward.cpp and some more.
 struct Kind {
   const char* name;
-  bool output_f32, accumulate, square_input, over_outputs;
+  bool output_f32, accumulate, of_squares, over_outputs;
   bool used = true;
 };
 constexpr Kind kKinds[] = {{"activations", false, false, false, false},
@@ -54,7 +54,7 @@ MatMulCase of_kind(const Kind& kind, WeightFormat format, uint32_t n_columns) {
           n_columns,
           kind.output_f32,
           kind.accumulate,
-          kind.square_input,
+          kind.of_squares,
           kind.over_outputs};
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("integer products of every format that has codes, whatever the adapter
   }
   MatMulCase case_of_many{
       "rows, columns and inputs past the end",
-      {{13, 512, WeightFormat::q4_k, Activation::none}, {5, 9472, WeightFormat::q4_k, Activation::relu}},
+      {{13, 512, WeightFormat::q4_k, Activation::none}, {5, 9472, WeightFormat::q4_k, Activation::squared_relu}},
       3};
   case_of_many.dot_rows = 8;
   cases.push_back(case_of_many);
@@ -139,7 +139,7 @@ TEST_CASE("groups: inputs, outputs, sizes and activations of their own, as the l
   const std::vector<test::SegmentCase> down = {{64, 100, WeightFormat::f16, Activation::tanh},
                                                {24, 100, WeightFormat::f16, Activation::none},
                                                {17, 100, WeightFormat::f16, Activation::sigmoid},
-                                               {129, 100, WeightFormat::f16, Activation::relu}};
+                                               {129, 100, WeightFormat::f16, Activation::squared_relu}};
   const std::vector<test::SegmentCase> up = {{100, 64}, {100, 24}, {100, 17}, {100, 129},
                                              {300, 7},  {1, 1},    {5, 300},  {257, 9}};
   std::vector<test::SegmentCase> nine(up);
@@ -152,7 +152,7 @@ TEST_CASE("formats mixed in a group: one dispatch for each, every result in its 
   const std::vector<test::SegmentCase> mixed = {{9, 256, WeightFormat::q4_k, Activation::none},
                                                 {20, 256, WeightFormat::f16, Activation::tanh},
                                                 {11, 512, WeightFormat::q6_k, Activation::none},
-                                                {7, 768, WeightFormat::q4_k, Activation::relu}};
+                                                {7, 768, WeightFormat::q4_k, Activation::squared_relu}};
   for (const auto& gpu : test::gpus()) {
     INFO(gpu->name());
     MatMulScene scene(*gpu, {"mixed", mixed, 3});
@@ -165,15 +165,17 @@ TEST_CASE("formats mixed in a group: one dispatch for each, every result in its 
 TEST_CASE("tanh and sigmoid keep their ends, relu^2 keeps what f16 could not square") {
   std::vector<MatMulCase> cases;
   for (const uint32_t n_columns : {3u, 19u}) {
-    for (const Activation activation : {Activation::tanh, Activation::sigmoid, Activation::relu}) {
+    for (const Activation activation : {Activation::tanh, Activation::sigmoid}) {
       // Sums of about 1e4: exp(-sum) overflows f32.
       cases.push_back({"large sums", {{13, 83, WeightFormat::f16, activation}}, n_columns});
       cases.back().input_scale = 3e3f;
     }
-    // Hidden values of 1e3 are stored as they are and squared as they are read: 1e6 is beyond f16.
+    // Sums of 1e3 and more, whose squares are beyond f16, and a product of such squares.
+    cases.push_back({"large hidden values", {{13, 83, WeightFormat::f16, Activation::squared_relu}}, n_columns});
+    cases.back().input_scale = 1e2f;
     MatMulCase squares = of_kind(kKinds[4], WeightFormat::f16, n_columns);
-    squares.why = "hidden values of 1e3";
-    squares.input_scale = 1e3f;
+    squares.why = "large squares";
+    squares.input_scale = 1e4f;
     cases.push_back(squares);
   }
   check_cases(cases);

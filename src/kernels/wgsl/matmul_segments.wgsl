@@ -34,8 +34,9 @@ var<immediate> immediates: Immediates;
 //@const OVER_OUTPUTS 0
 // 1: results are added to what `output` holds (the residual stream).
 //@const ACCUMULATE 0
-// 1: inputs are squared as they are read (relu^2 of the channel mix, whose square would leave f16 above 256).
-//@const SQUARE_INPUT 0
+// 1: inputs are squares in parts of SQUARE_UNIT (relu^2 of the channel mix, which would leave f16).
+//@const OF_SQUARES 0
+const SQUARE_UNIT = 256.0;
 
 fn segment_of(group: u32) -> Segment {
   if (group < immediates.n_first_groups) {
@@ -59,13 +60,7 @@ fn column_count() -> u32 {
 }
 
 // Eight inputs from element `at` on, a multiple of 8.
-fn input8(at: u32) -> Octet {
-  let values = octet_of_act8(input[at / 8u]);
-  if (SQUARE_INPUT == 1u) {
-    return Octet(values.low * values.low, values.high * values.high);
-  }
-  return values;
-}
+fn input8(at: u32) -> Octet { return octet_of_act8(input[at / 8u]); }
 
 fn dot8(a: Octet, b: Octet) -> f32 { return dot(a.low, b.low) + dot(a.high, b.high); }
 
@@ -73,7 +68,7 @@ fn activate_number(value: f32, activation: u32) -> f32 {
   switch activation {
     case 1u: { return tanh(clamp(value, -20.0, 20.0)); }
     case 2u: { return 1.0 / (1.0 + exp(-value)); }
-    case 3u: { return max(value, 0.0); }
+    case 3u: { return max(value, 0.0) * max(value, 0.0) / SQUARE_UNIT; }
     default: { return value; }
   }
 }
@@ -87,7 +82,7 @@ fn activate(value: f32, activation: u32) -> f32 {
 
 fn store_output(segment: Segment, row: u32, column: u32, sum: f32) {
   let at = segment.output_offset + column * segment.output_stride + row;
-  let value = activate(sum, segment.activation);
+  let value = activate(sum * select(1.0, SQUARE_UNIT, OF_SQUARES == 1u), segment.activation);
   if (ACCUMULATE == 1u) {
     output[at] = Out(f32(output[at]) + value);
   } else {

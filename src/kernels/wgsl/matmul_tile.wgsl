@@ -44,8 +44,6 @@ const STRIDE = STEP_OCTETS + 1u;
 // Elements of a matrix, and how many of them an invocation has.
 const MATRIX = MAT_M * MAT_N;
 const ELEMENTS = (MATRIX + SUBGROUP_SIZE - 1u) / SUBGROUP_SIZE;
-// Squares are kept as parts of 256.
-const SQUARE_SCALE = 256.0;
 
 alias Left = subgroup_matrix_left<f16, MAT_K, MAT_M>;
 alias Right = subgroup_matrix_right<f16, MAT_N, MAT_K>;
@@ -80,22 +78,11 @@ fn stage_octet(column: u32, n_in: u32, octet: u32) -> vec4<u32> {
   if (octet * 8u >= n_in) {
     return vec4<u32>();
   }
-  let values = input[column / 8u + octet];
-  if (SQUARE_INPUT == 1u) {
-    return vec4(scaled_squares(values.x), scaled_squares(values.y), scaled_squares(values.z), scaled_squares(values.w));
-  }
-  return values;
-}
-
-// (x / 16)^2: relu^2 leaves f16 above 256.
-fn scaled_squares(values: u32) -> u32 {
-  let scaled = bitcast<vec2<f16>>(values) * 0.0625h;
-  return bitcast<u32>(scaled * scaled);
+  return input[column / 8u + octet];
 }
 
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
 fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
-  let scale = select(1.0, SQUARE_SCALE, SQUARE_INPUT == 1u);
   for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
     var sum = 0.0;
     for (var k = 0u; k < SUBGROUPS_K; k++) {
@@ -104,7 +91,7 @@ fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u3
     let row = row_first + i % MAT_M;
     let column = column_first + i / MAT_M;
     if (row < segment.n_rows && column < n_columns) {
-      store_output(segment, row, column, sum * scale);
+      store_output(segment, row, column, sum);
     }
   }
 }
