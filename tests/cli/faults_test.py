@@ -205,6 +205,12 @@ class AdapterTest(FaultTest):
         self.assertEqual(slow["ids"], fast["ids"])
         self.assertIn(" T0, seed ", self.run_program(*flags, "--tier", "T0")[1])
 
+    def test_subgroups_of_4(self):
+        # What the tests kernels_subgroups_of_4 rely on.
+        devices = self.run_json("devices", env={"LP_NATIVE_VECTOR_WIDTH": "128"})
+        sizes = [device["limits"]["subgroup_size_max"] for device in devices if device["software"]]
+        self.assertEqual(sizes, [4] * len(sizes))
+
     def test_more_sessions_than_the_device_has_memory_for(self):
         self.expect_error("bench", "--tier", "T0", "--batch", "4096", "-n", "2", "--repeat", "1", status=3,
                           words=["4096 sequences", "at most 1024 sequences"])

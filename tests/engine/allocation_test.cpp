@@ -17,10 +17,12 @@ struct Counts {
   bool on = false;
   size_t n_allocations = 0, n_gpu_objects = 0, n_submits = 0;
 };
-// One thread uses an engine; its own worker threads are gone after loading.
+// One thread uses an engine; its own worker threads, which must not write here, are gone after loading.
 Counts counts;
 
-void count(size_t& counter) { counter += counts.on; }
+void count(size_t& counter) {
+  if (counts.on) ++counter;
+}
 
 }  // namespace
 

@@ -125,7 +125,7 @@ TEST_SUITE("session") {
     check_same(session.state(), state_after(*engine, ids, cancelled.ids));
   }
 
-  TEST_CASE("session files that are damaged or another model's are refused and change nothing") {
+  TEST_CASE("RELIABILITY 35: session files that are damaged or another model's are refused and change nothing") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;
     const Folder folder;
@@ -174,7 +174,7 @@ TEST_SUITE("session") {
     CHECK(session.n_tokens() == 4);
   }
 
-  TEST_CASE("a disk that is full leaves the old file as it was, and nothing beside it") {
+  TEST_CASE("RELIABILITY 38: a disk that is full leaves the old file as it was, and nothing beside it") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;
     const Folder folder;

@@ -58,10 +58,10 @@ MatMulCase of_kind(const Kind& kind, WeightFormat format, uint32_t n_columns) {
           kind.over_outputs};
 }
 
-void check_formats(std::span<const WeightFormat> formats) {
+void check_formats(std::span<const WeightFormat> formats, const std::vector<uint32_t>& numbers_of_columns) {
   std::vector<MatMulCase> cases;
   for (const WeightFormat format : formats) {
-    for (const uint32_t n_columns : {3u, 19u}) cases.push_back(of_kind(kKinds[0], format, n_columns));
+    for (const uint32_t n_columns : numbers_of_columns) cases.push_back(of_kind(kKinds[0], format, n_columns));
   }
   check_cases(cases);
 }
@@ -70,7 +70,13 @@ void check_formats(std::span<const WeightFormat> formats) {
 
 TEST_SUITE_BEGIN("matmul");
 
-TEST_CASE("common formats, few columns and many") { check_formats(test::kCommonFormats); }
+TEST_CASE("common formats, few columns") { check_formats(test::kCommonFormats, {3}); }
+
+// Software Vulkan takes some 10 s for each: of floats and of quantised blocks one; `slow` has all.
+TEST_CASE("floats and blocks, many columns") {
+  constexpr WeightFormat kFormats[] = {WeightFormat::f16, WeightFormat::q4_k};
+  check_formats(kFormats, {19});
+}
 
 TEST_CASE("every kind of output and input that the forward pass uses, few columns and many") {
   std::vector<MatMulCase> cases;
@@ -252,7 +258,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("slow");
 
-TEST_CASE("matmul: the other formats, few columns and many") { check_formats(test::other_formats()); }
+TEST_CASE("matmul: the other formats, few columns and many") { check_formats(test::other_formats(), {3, 19}); }
 
 TEST_CASE("matmul: every common format, kind and kernel") {
   std::vector<MatMulCase> cases;
