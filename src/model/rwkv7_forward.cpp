@@ -152,6 +152,7 @@ kernels::MatMul Model::product(std::string label, const gpu::Buffer& input, cons
   result.input = input;
   result.output = output;
   result.mode = options_.mode;
+  result.tile = options_.tile;
   result.binding_bytes_max = options_.binding_bytes_max;
   return result;
 }

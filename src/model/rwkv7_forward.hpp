@@ -17,6 +17,7 @@ struct ModelOptions {
   uint32_t n_slots = 4;
   uint32_t tokens_max = 512;  // of one step
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
+  std::optional<kernels::MatMulTile> tile;  // of T2; none: by each product's size
   uint64_t binding_bytes_max = 0;  // of weights in one dispatch; 0: the device's limit. Tests lower it.
   uint64_t arena_bytes_max = 0;    // of one buffer of weights; likewise
   bool lazy = false;               // the first step that needs a layer brings its weights to the GPU
