@@ -212,10 +212,10 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Tests a tier of a device as an engine's first start does, whatever earlier tests said, and writes the verdict down
-/// for later starts; then runs the demo model and compares what it computes with recorded values. Throws
+/// Tests a tier of a device as an engine's first start with `model` (none: the demo model) does, whatever earlier tests
+/// said, and writes the verdict down for later starts; then runs the demo model and compares what it computes with recorded values. Throws
 /// Error{unsupported} that says what is wrong. Returns a line that says what was checked.
-std::string self_test(const std::string& device, const std::string& tier);
+std::string self_test(const std::string& device, const std::string& tier, const std::filesystem::path& model = {});
 
 }  // namespace ravenwing
 #pragma GCC visibility pop

@@ -35,12 +35,12 @@ float worst_difference(const std::vector<float>& logits) {
 
 }  // namespace
 
-std::string self_test(const std::string& device, const std::string& tier) {
+std::string self_test(const std::string& device, const std::string& tier, const std::filesystem::path& model) {
   EngineOptions options;
   options.model = demo_model_path();
   options.device = device;
   options.tier = tier;
-  const format::ModelFile file = format::ModelFile::open(options.model);
+  const format::ModelFile file = format::ModelFile::open(model.empty() ? options.model : model);
   retest_tier(rwkv7::read_model_source(file), options);
   Engine engine(options);
   Session at_once = engine.new_session(), one_by_one = engine.new_session();

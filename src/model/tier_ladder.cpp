@@ -79,10 +79,9 @@ std::unique_ptr<gpu::Device> TierLadder::open() {
 }
 
 void TierLadder::step_down(const gpu::CompileError& error) {
-  const Verdict verdict = does_not_compile(error);
-  if (asked_) fail(ErrorCode::unsupported, "[device] tier {} {}; take another with --tier", gpu::name(*asked_), verdict.reason);
-  if (verdicts_) verdicts_->set(gpu::name(*tier_), verdict);
-  step_down(verdict.reason);
+  const std::string reason = does_not_compile(error).reason;
+  if (asked_) fail(ErrorCode::unsupported, "[device] tier {} {}; take another with --tier", gpu::name(*asked_), reason);
+  step_down(reason);
 }
 
 void TierLadder::step_down(const std::string& reason) {
@@ -90,7 +89,7 @@ void TierLadder::step_down(const std::string& reason) {
   if (*tier_ == gpu::Tier::t0) {
     fail(ErrorCode::unsupported,
          "[device] no tier of this adapter can be used: {}; update the driver, or take another adapter with --device "
-         "(`ravenwing devices` lists them, `ravenwing doctor` tests again)",
+         "(`ravenwing devices` lists them, `ravenwing doctor -m FILE` tests again)",
          fallen_);
   }
   tier_ = gpu::Tier(uint8_t(*tier_) - 1);
@@ -104,9 +103,8 @@ bool TierLadder::validates(const DeviceInfo& device) const {
 Verdicts& TierLadder::verdicts(const DeviceInfo& device) {
   if (verdicts_) return *verdicts_;
   // One file for what a user has several of, a new one in its place when what it holds for has changed.
-  const std::string kept = fmt::format("{} {:04x}:{:04x} {}; {}; {}; {}", device.name, device.vendor_id, device.device_id,
-                                       device.backend, rwkv7::miniature_formats(source_),
-                                       options_.exact ? "exact" : "fast", validates(device) ? "checked" : "unchecked");
+  const std::string kept = fmt::format("{} {:04x}:{:04x} {}; {}", device.name, device.vendor_id, device.device_id,
+                                       device.backend, rwkv7::miniature_formats(source_));
   const std::string key =
       fmt::format("{}; driver {}; WebGPU {}; build {}; shaders {:016x}", kept, device.driver, gpu::library_id(),
                   binary_id(reinterpret_cast<const void*>(&tests)), shaders_hash());
@@ -116,29 +114,34 @@ Verdicts& TierLadder::verdicts(const DeviceInfo& device) {
   return verdicts_.emplace(path, key);
 }
 
+std::string TierLadder::subject(const DeviceInfo& device) const {
+  return fmt::format("{}-{}-{}", gpu::name(*tier_), options_.exact ? "exact" : "fast",
+                     validates(device) ? "checked" : "unchecked");
+}
+
 Verdict TierLadder::judge(const DeviceInfo& device) {
   Verdicts& known = verdicts(device);
-  const std::string_view tier = gpu::name(*tier_);
-  if (const auto verdict = known.find(tier); verdict && verdict->state != Verdict::State::testing) return *verdict;
+  const std::string tested = subject(device);
+  if (const auto verdict = known.find(tested); verdict && verdict->state != Verdict::State::testing) return *verdict;
   const Verdicts::Lock lock(known);
-  const auto verdict = known.find(tier);
+  const auto verdict = known.find(tested);
   if (!verdict) return test_and_note(device);
   if (verdict->state != Verdict::State::testing) return *verdict;
   const Verdict ended{Verdict::State::bad, "ended the program that tested it"};
-  known.set(tier, ended);
+  known.set(tested, ended);
   return ended;
 }
 
 Verdict TierLadder::test_and_note(const DeviceInfo& device) {
   Verdicts& known = verdicts(device);
-  const std::string_view tier = gpu::name(asked_ ? *asked_ : *tier_);
-  known.set(tier, {Verdict::State::testing, ""});
+  const std::string tested = subject(device);
+  known.set(tested, {Verdict::State::testing, ""});
   try {
     const Verdict verdict = test(device);
-    known.set(tier, verdict);
+    known.set(tested, verdict);
     return verdict;
   } catch (...) {
-    known.forget(tier);  // it says nothing of the kernels
+    known.forget(tested);  // it says nothing of the kernels
     throw;
   }
 }
@@ -166,8 +169,10 @@ Verdict TierLadder::test(const DeviceInfo& device) {
 
 void TierLadder::retest() {
   RAVENWING_CHECK(asked_);
+  tier_ = asked_;
   const DeviceInfo device = gpu::choose_adapter(options_.device).info;
   const Verdicts::Lock lock(verdicts(device));
+  verdicts(device).forget(gpu::name(*tier_));  // those of other modes too: they are made when they are needed
   const Verdict verdict = test_and_note(device);
   if (verdict.state != Verdict::State::good)
     fail(ErrorCode::unsupported, "[self-test] {} on {} {}", gpu::name(*asked_), device.name, verdict.reason);

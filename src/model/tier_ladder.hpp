@@ -42,6 +42,8 @@ class TierLadder {
   Verdict test(const DeviceInfo& device);
   /// Runs a test whose end is a verdict, marked as begun before.
   Verdict test_and_note(const DeviceInfo& device);
+  /// Of the tier in question, in the file of verdicts: "T1-fast-checked", as other shaders make for other verdicts.
+  std::string subject(const DeviceInfo& device) const;
   gpu::DeviceOptions device_options() const;
 
   const rwkv7::ModelSource& source_;

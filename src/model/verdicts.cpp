@@ -22,18 +22,18 @@ namespace fs = std::filesystem;
 constexpr std::string_view kTitle = "ravenwing self-test 1";
 constexpr std::string_view kStates[] = {"testing", "good", "bad"};
 
-/// "T1 bad gave wrong numbers"; nothing for a line of another form.
+/// "T1-fast-checked bad gave wrong numbers"; nothing for a line of another form.
 std::optional<std::pair<std::string, Verdict>> parse_line(std::string_view line) {
-  const size_t tier_end = line.find(' ');
-  if (tier_end == 0 || tier_end == line.npos) return std::nullopt;
-  const std::string_view rest = line.substr(tier_end + 1);
+  const size_t subject_end = line.find(' ');
+  if (subject_end == 0 || subject_end == line.npos) return std::nullopt;
+  const std::string_view rest = line.substr(subject_end + 1);
   const size_t state_end = std::min(rest.find(' '), rest.size());
   const auto state = std::find(std::begin(kStates), std::end(kStates), rest.substr(0, state_end));
   if (state == std::end(kStates)) return std::nullopt;
   const Verdict verdict{Verdict::State(state - std::begin(kStates)),
                         std::string(rest.substr(std::min(state_end + 1, rest.size())))};
   if ((verdict.state == Verdict::State::bad) == verdict.reason.empty()) return std::nullopt;
-  return std::pair(std::string(line.substr(0, tier_end)), verdict);
+  return std::pair(std::string(line.substr(0, subject_end)), verdict);
 }
 
 /// Control characters would make lines of their own.
@@ -68,8 +68,8 @@ void Verdicts::read() {
 void Verdicts::write() const {
   if (path_.empty()) return;
   std::string text = fmt::format("{}\n{}\n", kTitle, key_);
-  for (const auto& [tier, verdict] : verdicts_) {
-    text += fmt::format("{} {}{}{}\n", tier, kStates[size_t(verdict.state)], verdict.reason.empty() ? "" : " ",
+  for (const auto& [subject, verdict] : verdicts_) {
+    text += fmt::format("{} {}{}{}\n", subject, kStates[size_t(verdict.state)], verdict.reason.empty() ? "" : " ",
                         verdict.reason);
   }
   text += "end\n";
@@ -82,21 +82,18 @@ void Verdicts::write() const {
   }
 }
 
-std::optional<Verdict> Verdicts::find(std::string_view tier) const {
-  const auto found = verdicts_.find(tier);
+std::optional<Verdict> Verdicts::find(std::string_view subject) const {
+  const auto found = verdicts_.find(subject);
   return found == verdicts_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void Verdicts::set(std::string_view tier, const Verdict& verdict) {
-  verdicts_.insert_or_assign(std::string(tier), Verdict{verdict.state, one_line(verdict.reason)});
+void Verdicts::set(std::string_view subject, const Verdict& verdict) {
+  verdicts_.insert_or_assign(std::string(subject), Verdict{verdict.state, one_line(verdict.reason)});
   write();
 }
 
-void Verdicts::forget(std::string_view tier) {
-  const auto found = verdicts_.find(tier);
-  if (found == verdicts_.end()) return;
-  verdicts_.erase(found);
-  write();
+void Verdicts::forget(std::string_view beginning) {
+  if (std::erase_if(verdicts_, [&](const auto& entry) { return entry.first.starts_with(beginning); }) > 0) write();
 }
 
 Verdicts::Lock::Lock(Verdicts& verdicts) {

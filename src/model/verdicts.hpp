@@ -9,7 +9,7 @@
 
 namespace ravenwing {
 
-/// The verdict on a tier.
+/// The verdict on a subject: a tier, in one of the ways it can be run.
 struct Verdict {
   enum class State { testing, good, bad };
   State state = State::good;
@@ -17,7 +17,7 @@ struct Verdict {
   bool operator==(const Verdict&) const = default;
 };
 
-/// The verdicts on the tiers of one device, for one model's kind. The file is believed only if all of it is well-formed
+/// The verdicts on what one device does, for one model's kind. The file is believed only if all of it is well-formed
 /// and its key is the one given here; else it counts as empty and is written anew. What the file system refuses is as if
 /// nothing were kept.
 class Verdicts {
@@ -25,13 +25,14 @@ class Verdicts {
   /// `key`, on one line: all that the verdicts hold for. `path` "": nothing is kept.
   Verdicts(std::filesystem::path path, std::string key);
 
-  /// Of a tier by name.
-  std::optional<Verdict> find(std::string_view tier) const;
-  /// Takes effect for other processes before it returns.
-  void set(std::string_view tier, const Verdict& verdict);
-  void forget(std::string_view tier);
+  /// A subject is a word without blanks.
+  std::optional<Verdict> find(std::string_view subject) const;
+  /// Other processes and later ones see it.
+  void set(std::string_view subject, const Verdict& verdict);
+  /// All whose subject begins so.
+  void forget(std::string_view beginning);
 
-  /// Held while a tier is tested. Waits for other processes and then sees what they wrote: a tier that still stands as
+  /// Held during a test. Waits for other processes and then sees what they wrote: a subject that still stands as
   /// `testing` ended the process that tested it.
   class Lock {
    public:
