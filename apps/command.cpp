@@ -66,7 +66,8 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   Engine engine(options);
   for (const std::string& warning : engine.model().warnings) write_message("warning: {}", warning);
   if (!engine.device().fallback.empty())
-    write_message("warning: {}: {} (`ravenwing doctor -m FILE` tests again)", engine.device().name, engine.device().fallback);
+    write_message("warning: {}: {} (`ravenwing doctor -m FILE` tests again)", engine.device().name,
+                  engine.device().fallback);
   if (engine.device().software && flags.device.empty()) {
     write_message("no GPU found, using software Vulkan ({}): slow", engine.device().name);
   }

@@ -49,7 +49,8 @@ void add_doctor(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("doctor", "describe driver, adapters and library for a bug report, and test them");
   auto flags = std::make_shared<DoctorFlags>();
-  command->add_option("-m,--model", flags->model, "test the kernels that this model takes; the demo model's if left out")
+  command
+      ->add_option("-m,--model", flags->model, "test the kernels that this model takes; the demo model's if left out")
       ->type_name("FILE");
   add_device_flag(*command, flags->device);
   command->footer("Example:\n  ravenwing doctor > report.txt");

@@ -48,7 +48,8 @@ std::string self_test(const std::string& device, const std::string& tier, const 
   for (size_t i = 0; i + 1 < std::size(kPrompt); ++i) one_by_one.feed(std::span(kPrompt).subspan(i, 1));
   const float decode = worst_difference(one_by_one.logits(std::span(kPrompt).last(1)));
   const std::string line = fmt::format(
-      "{} on {}: its kernels agree with the CPU; the demo model's logits are within {:.4f} (4 tokens at once) and {:.4f} (one by one) of the reference, {} allowed",
+      "{} on {}: its kernels agree with the CPU; the demo model's logits are within {:.4f} (4 tokens at once) and "
+      "{:.4f} (one by one) of the reference, {} allowed",
       engine.device().tier, engine.device().name, prefill, decode, kTolerance);
   if (!(prefill <= kTolerance && decode <= kTolerance))
     fail(ErrorCode::unsupported, "[self-test] wrong results: {}", line);

@@ -65,6 +65,16 @@ wgpu::Limits required_limits(const wgpu::Adapter& adapter, Tier tier) {
   return wanted;
 }
 
+/// No checks of our calls, and none of shaders' indices: every index of ours is within bounds, whatever ids and weights
+/// are (HACKING.md, "Self-test").
+wgpu::DawnTogglesDescriptor unchecked_toggles() {
+  static constexpr const char* kToggles[] = {"skip_validation", "disable_robustness"};
+  wgpu::DawnTogglesDescriptor toggles;
+  toggles.enabledToggles = kToggles;
+  toggles.enabledToggleCount = std::size(kToggles);
+  return toggles;
+}
+
 // Called from any thread; nothing may be thrown through Dawn.
 size_t load_blob(std::span<const std::byte> key, std::span<std::byte> value, BlobCache* cache) {
   try {
@@ -140,14 +150,8 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
       },
       errors_.get());
 
-  // Measured on a GPU: 6 % of decoding (docs/design). A shader whose numbers were found right indexes within bounds.
-  const char* unchecked[] = {"skip_validation", "disable_robustness"};
-  wgpu::DawnTogglesDescriptor toggles;
-  if (!options.validate) {
-    toggles.enabledToggles = unchecked;
-    toggles.enabledToggleCount = std::size(unchecked);
-    descriptor.nextInChain = &toggles;
-  }
+  const wgpu::DawnTogglesDescriptor unchecked = unchecked_toggles();
+  if (!options.validate) descriptor.nextInChain = &unchecked;
   wgpu::DawnCacheDeviceDescriptor cache_descriptor;
   const std::string isolation_key = library_id();  // entries of another library are not for this one
   if (!options.cache_folder.empty()) {

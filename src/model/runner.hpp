@@ -19,7 +19,8 @@ void retest_tier(const rwkv7::ModelSource& source, const EngineOptions& options)
 /// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so.
 class Runner {
  public:
-  /// Opens a device, at the best tier that is not found wrong (tier_ladder.hpp), and copies the model to it. `file` and `source` must outlive the runner where loading is lazy.
+  /// Opens a device, at the best tier that is not found wrong (tier_ladder.hpp), and copies the model to it. `file` and
+  /// `source` must outlive the runner where loading is lazy.
   Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options);
   ~Runner();
 

@@ -1,4 +1,6 @@
 // src/model/rwkv7_synthetic.cpp: random RWKV-7 models as GGUF, laid out as llama.cpp's converter and quantiser do.
+#include "model/rwkv7_synthetic.hpp"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,7 +17,6 @@
 #include "base/text.hpp"
 #include "format/gguf_writer.hpp"
 #include "format/random_block.hpp"
-#include "model/rwkv7_synthetic.hpp"
 #include "ravenwing/synthetic.hpp"
 
 namespace ravenwing {

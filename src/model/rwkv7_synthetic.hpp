@@ -15,9 +15,9 @@ struct LayerFormats {
   format::WeightFormat w{}, a{}, v{}, g{};  // of both matrices of a low-rank pair
   bool operator==(const LayerFormats&) const = default;
 };
-inline constexpr format::WeightFormat LayerFormats::*kLargeMatrices[] = {&LayerFormats::receptance, &LayerFormats::key,
-                                                                         &LayerFormats::value,      &LayerFormats::output,
-                                                                         &LayerFormats::ffn_key,    &LayerFormats::ffn_value};
+inline constexpr format::WeightFormat LayerFormats::*kLargeMatrices[] = {
+    &LayerFormats::receptance, &LayerFormats::key,     &LayerFormats::value,
+    &LayerFormats::output,     &LayerFormats::ffn_key, &LayerFormats::ffn_value};
 inline constexpr format::WeightFormat LayerFormats::*kLowRankPairs[] = {&LayerFormats::w, &LayerFormats::a,
                                                                         &LayerFormats::v, &LayerFormats::g};
 

@@ -2,6 +2,7 @@
 #include "model/self_test.hpp"
 
 #include <cmath>
+#include <memory>
 
 #include "kernels/sample_ref.hpp"
 #include "model/rwkv7_forward.hpp"
@@ -13,17 +14,16 @@ namespace {
 
 /// One column twice, so that a state is read that a step has written; a few columns; a tile of 32 and a part of one.
 constexpr uint32_t kSteps[] = {1, 1, 4, 40};
-/// Of one plan, so that pipelines and those that a model makes are the same (Runner).
+/// As the runner's, so that many pipelines are the same.
 constexpr uint32_t kTokensMax = 512;
 
-/// What rounding may do; measured on lavapipe and on an H100 it does a tenth of this. Wrong kernels are off by whole numbers.
+/// What rounding may do; measured on lavapipe and on an H100 it does a tenth of this. Wrong kernels are off by whole
+/// numbers.
 struct Bounds {
   double logits;  // as they stand
   double states;  // root mean square of the difference over that of the state
 };
-constexpr Bounds bounds_of(gpu::Tier tier) {
-  return tier == gpu::Tier::t0 ? Bounds{2e-3, 1e-3} : Bounds{0.1, 0.02};
-}
+constexpr Bounds bounds_of(gpu::Tier tier) { return tier == gpu::Tier::t0 ? Bounds{2e-3, 1e-3} : Bounds{0.1, 0.02}; }
 
 /// The text, and what the CPU makes of it.
 struct Expected {
@@ -75,28 +75,37 @@ std::string compare_states(Model& model, const Expected& expected, const Bounds&
   return {};
 }
 
-std::string run_steps(const gpu::Device& device, Model& model, const Expected& expected,
-                      const std::function<void()>& check_cancelled) {
-  const Bounds bounds = bounds_of(device.tier());
+/// The inputs of all steps. Software takes seconds to compile the head's product for several rows: there only the last
+/// token of a step has logits, and states tell of the others.
+std::vector<kernels::StepInput> inputs_of(const Expected& expected, bool software) {
+  std::vector<kernels::StepInput> inputs;
+  for (uint32_t done = 0; const uint32_t n : kSteps) {
+    kernels::StepInput& input = inputs.emplace_back(kTokensMax);
+    input.add_chunk({0, std::span(expected.ids).subspan(done, n)});
+    for (uint32_t i = software ? n - 1 : 0; i < n; ++i) input.add_output({i, 0, i + 1 == n});
+    done += n;
+  }
+  return inputs;
+}
+
+std::string run_steps(Model& model, const std::vector<kernels::StepInput>& inputs, const Expected& expected,
+                      const Bounds& bounds, const std::function<void()>& check_cancelled) {
   const uint32_t n_vocab = model.config().n_vocab;
-  kernels::StepInput input(model.tokens_max());
-  // Software takes seconds to compile the head's product for several rows; states tell of every token, too.
   kernels::ControlBlock block = kernels::control_block(sampler());
   block.limit = uint32_t(std::size(kSteps)) + 1;
   model.states().write_control(0, block);
-  for (uint32_t step = 0, done = 0; step < std::size(kSteps); done += kSteps[step++]) {
+  for (uint32_t step = 0, done = 0; const kernels::StepInput& input : inputs) {
     check_cancelled();
-    const uint32_t n = kSteps[step];
-    input.clear();
-    input.add_chunk({0, std::span(expected.ids).subspan(done, n)});
-    const uint32_t n_outputs = device.info().software ? 1 : n;
-    for (uint32_t i = n - n_outputs; i < n; ++i) input.add_output({i, 0, i + 1 == n});
     model.submit(input);
     const std::vector<float> logits = model.read_logits();
-    const double difference = worst_difference(logits, std::span(expected.logits).subspan((done + n - n_outputs) * n_vocab, n_outputs * n_vocab));
-    if (!(difference <= bounds.logits))
-      return fmt::format("logits of a step of {} tokens are off by {:.2g}, {} allowed", n, difference, bounds.logits);
-    const uint32_t right = kernels::sample_ref(std::span(logits).last(n_vocab), sampler(), block.sequence, step);
+    done += input.n_tokens();
+    const auto right_logits = std::span(expected.logits).first(done * n_vocab).last(logits.size());
+    const double difference = worst_difference(logits, right_logits);
+    if (!(difference <= bounds.logits)) {
+      return fmt::format("logits of a step of {} tokens are off by {:.2g}, {} allowed", input.n_tokens(), difference,
+                         bounds.logits);
+    }
+    const uint32_t right = kernels::sample_ref(std::span(logits).last(n_vocab), sampler(), block.sequence, step++);
     const uint32_t found = model.read_sampled().back().id;
     if (found != right) return fmt::format("token {} was drawn where {} is right", found, right);
   }
@@ -109,17 +118,22 @@ std::string self_test(gpu::Device& device, const ModelSource& like, kernels::Mat
                       const std::function<void()>& check_cancelled) {
   const Miniature miniature(like);
   const Expected expected(miniature.source());
-  ModelOptions options{.n_slots = 1, .tokens_max = kTokensMax, .mode = mode};
+  const std::vector<kernels::StepInput> inputs = inputs_of(expected, device.info().software);
   // A large model's products take other tiles than a small one's: each is tried.
   std::vector<std::optional<kernels::MatMulTile>> tiles(1);
   if (device.tier() == gpu::Tier::t2 && mode == kernels::MatMulMode::fast) {
     const std::vector<kernels::MatMulTile> all = kernels::tiles_of(device);
     tiles.assign(all.begin(), all.end());
   }
+  std::vector<std::unique_ptr<Model>> models;
   for (const auto& tile : tiles) {
-    options.tile = tile;
-    Model model(device, miniature.file(), miniature.source(), options);
-    if (std::string wrong = run_steps(device, model, expected, check_cancelled); !wrong.empty())
+    const ModelOptions options{.n_slots = 1, .tokens_max = kTokensMax, .mode = mode, .tile = tile};
+    models.push_back(std::make_unique<Model>(device, miniature.file(), miniature.source(), options));
+    for (const kernels::StepInput& input : inputs) models.back()->prepare(input);
+  }
+  for (const auto& model : models) {
+    if (std::string wrong = run_steps(*model, inputs, expected, bounds_of(device.tier()), check_cancelled);
+        !wrong.empty())
       return wrong;
   }
   return {};

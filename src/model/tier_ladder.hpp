@@ -17,9 +17,10 @@ namespace ravenwing {
 kernels::MatMulMode mode_of(const EngineOptions& options);
 
 /// Tests a tier before it is used (model/self_test.hpp) and takes the next lower one where that fails. A verdict holds
-/// for an adapter, its driver, the WebGPU library, this build, the shaders and the model's weight formats, and is kept in
-/// the user's cache folder. Software adapters are not tested unless RAVENWING_SELF_TEST is `always`: their shaders take a
-/// minute, and a CPU is right more often than a GPU's driver. `never` tests none. A tier that was asked for is not tested.
+/// for an adapter, its driver, the WebGPU library, this build, the shaders and the model's weight formats, and is kept
+/// in the user's cache folder. Software adapters are not tested unless RAVENWING_SELF_TEST is `always`: their shaders
+/// take a minute, and a CPU is right more often than a GPU's driver. `never` tests none. A tier that was asked for is
+/// not tested.
 class TierLadder {
  public:
   /// Both must outlive it.

@@ -18,8 +18,8 @@ struct Verdict {
 };
 
 /// The verdicts on what one device does, for one model's kind. The file is believed only if all of it is well-formed
-/// and its key is the one given here; else it counts as empty and is written anew. What the file system refuses is as if
-/// nothing were kept.
+/// and its key is the one given here; else it counts as empty and is written anew. What the file system refuses is as
+/// if nothing were kept.
 class Verdicts {
  public:
   /// `key`, on one line: all that the verdicts hold for. `path` "": nothing is kept.
