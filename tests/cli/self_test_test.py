@@ -63,11 +63,10 @@ class WrongKernelTest(SelfTestTest):
         right = self.run_json(*GENERATE, "--tier", "T0")
         wrong = self.generate("--tier", "T1", RAVENWING_SELF_TEST="never")  # as asked for, untested
         self.assertEqual((wrong["tier"], wrong["fallback"]), ("T1", ""))
-        stdout, stderr = self.run_program(*GENERATE, env=self.env)
+        stdout, stderr = self.run_program(*GENERATE, "--json", env=self.env)
         self.assertRegex(stderr, r"warning: llvmpipe.*: T1 gave wrong numbers \(logits .*\): T0 is used")
-        first = self.generate()
+        first = json.loads(stdout)
         self.assertEqual((first["tier"], first["text"], first["ids"]), ("T0", right["text"], right["ids"]))
-        self.assertEqual(stdout.decode().rstrip("\n"), right["text"])
         self.assertRegex(first["fallback"], r"\AT1 gave wrong numbers \(.*\): T0 is used\Z")
         self.assertRegex("\n".join(self.verdicts()), r"\AT0-fast-checked good\nT1-fast-checked bad gave wrong numbers \(.*\)\Z")
 
@@ -77,7 +76,7 @@ class WrongKernelTest(SelfTestTest):
         self.assertEqual((again["tier"], again["fallback"]), ("T0", first["fallback"]))
         self.assertEqual(os.stat(self.verdict_file()).st_mtime_ns, written)
 
-        self.check_damaged_verdicts(first["fallback"])
+        self.check_foreign_verdicts(first["fallback"])
         self.check_ended_test()
         self.check_doctor()
 
@@ -85,13 +84,12 @@ class WrongKernelTest(SelfTestTest):
         os.remove(os.path.join(self.env["RAVENWING_SHADER_DIR"], "reduce_subgroup.wgsl"))
         self.assertEqual(self.generate()["tier"], "T1")
 
-    def check_damaged_verdicts(self, fallback):
+    def check_foreign_verdicts(self, fallback):
         whole = self.verdicts()
-        for content in (b"", b"\0" * 1000, b"ravenwing self-test 1\nanother driver\nT1-fast-checked good\nend\n"):
-            with open(self.verdict_file(), "wb") as file:
-                file.write(content)
-            self.assertEqual(self.generate()["fallback"], fallback)
-            self.assertEqual(self.verdicts(), whole)
+        with open(self.verdict_file(), "wb") as file:
+            file.write(b"ravenwing self-test 1\nanother driver\nT1-fast-checked good\nend\n")
+        self.assertEqual(self.generate()["fallback"], fallback)
+        self.assertEqual(self.verdicts(), whole)
 
     def check_ended_test(self):
         """A test that began and of which nobody knows the end: its driver may have taken the process down."""
@@ -136,9 +134,8 @@ class WrongKernelTest(SelfTestTest):
         self.env["RAVENWING_SELF_TEST"] = "sometimes"
         _, stderr = self.run_program(*GENERATE, status=2, env=self.env)
         self.assertIn("RAVENWING_SELF_TEST is 'sometimes': must be always, never or empty", stderr)
-        for untested in ("never", ""):
-            self.generate(RAVENWING_SELF_TEST=untested)
-            self.assertFalse(os.path.exists(os.path.join(self.folder, "cache/self-test")))
+        self.generate(RAVENWING_SELF_TEST="")  # software
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "cache/self-test")))
 
 
 if __name__ == "__main__":
