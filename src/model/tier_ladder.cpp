@@ -169,14 +169,14 @@ Verdict TierLadder::test(const DeviceInfo& device) {
 }
 
 void TierLadder::retest() {
-  RAVENWING_CHECK(asked_);
-  tier_ = asked_;
-  const DeviceInfo device = gpu::choose_adapter(options_.device).info;
+  const gpu::FoundAdapter found = gpu::choose_adapter(options_.device);
+  const DeviceInfo& device = found.info;
+  tier_ = asked_.value_or(found.tier);
   const Verdicts::Lock lock(verdicts(device));
   verdicts(device).forget(gpu::name(*tier_));  // those of other modes too: they are made when they are needed
   const Verdict verdict = test_and_note(device);
   if (verdict.state != Verdict::State::good)
-    fail(ErrorCode::unsupported, "[self-test] {} on {} {}", gpu::name(*asked_), device.name, verdict.reason);
+    fail(ErrorCode::unsupported, "[self-test] {} on {} {}", gpu::name(*tier_), device.name, verdict.reason);
 }
 
 }  // namespace ravenwing

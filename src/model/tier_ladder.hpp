@@ -31,7 +31,8 @@ class TierLadder {
   std::unique_ptr<gpu::Device> open();
   /// The tier last opened is no good after all. Throws Error{unsupported} where there is no lower one to take.
   void step_down(const gpu::CompileError& error);
-  /// Tests the tier that was asked for, whatever is known of it. Throws Error{unsupported} where it is wrong.
+  /// Tests the tier that was asked for, else the adapter's best, whatever is known of it. Throws Error{unsupported}
+  /// where it is wrong.
   void retest();
 
  private:
