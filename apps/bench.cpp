@@ -140,6 +140,8 @@ std::string to_json(const Engine& engine, const BenchFlags& flags, const Results
       {"device", engine.device().name},
       {"driver", engine.device().driver},
       {"tier", engine.device().tier},
+      {"fallback", engine.device().fallback},
+      {"validated", engine.device().validated},
       {"exact", flags.engine.exact},
       {"load", flags.engine.load},
       {"load_ms", engine.load_ms()},

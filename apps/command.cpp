@@ -35,6 +35,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->type_name("TIER")
       ->check(CLI::IsMember({"T0", "T1", "T2"}));
   command.add_flag("--exact", flags.exact, "the same bits whatever the chunking; slower");
+  command.add_flag("--safe", flags.safe, "keep WebGPU's checks of every call and index; slower");
   command.add_option("--load", flags.load, "weights: stream to the GPU, full: into memory first, lazy: when needed")
       ->type_name("MODE")
       ->check(CLI::IsMember({"stream", "full", "lazy"}))
@@ -51,6 +52,7 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   options.device = flags.device;
   options.tier = flags.tier;
   options.exact = flags.exact;
+  options.safe = flags.safe;
   options.pipeline_cache = !flags.no_pipeline_cache;
   options.load = load_mode_of(flags.load);
   options.mmap = !flags.no_mmap;
@@ -63,6 +65,9 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   options.cancel = &interrupted();
   Engine engine(options);
   for (const std::string& warning : engine.model().warnings) write_message("warning: {}", warning);
+  if (!engine.device().fallback.empty())
+    write_message("warning: {}: {} (`ravenwing doctor -m FILE` tests again)", engine.device().name,
+                  engine.device().fallback);
   if (engine.device().software && flags.device.empty()) {
     write_message("no GPU found, using software Vulkan ({}): slow", engine.device().name);
   }

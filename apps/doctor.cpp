@@ -9,13 +9,17 @@
 namespace ravenwing::apps {
 namespace {
 
+struct DoctorFlags {
+  std::string device, model;
+};
+
 /// One line for each tier. False if one of them went wrong.
-bool run_self_tests(const std::string& device) {
+bool run_self_tests(const DoctorFlags& flags) {
   bool all_passed = true;
   for (const char* tier : {"T0", "T1", "T2"}) {
     check_interrupted();
     try {
-      write_out(fmt::format("Self-test passed: {}\n", printable(self_test(device, tier))));
+      write_out(fmt::format("Self-test passed: {}\n", printable(self_test(flags.device, tier, flags.model))));
     } catch (const Error& error) {
       // The adapter does not reach the tier, which is no fault.
       const bool passed_over = error.code() == ErrorCode::bad_request;
@@ -28,7 +32,7 @@ bool run_self_tests(const std::string& device) {
   return all_passed;
 }
 
-void run(const std::string& device) {
+void run(const DoctorFlags& flags) {
   write_out(version_text());
   write_out(fmt::format("System: {}\n", operating_system()));
   write_out(fmt::format("Vulkan loader: {}\n", vulkan_loader()));
@@ -36,7 +40,7 @@ void run(const std::string& device) {
   const std::vector<DeviceInfo> devices = list_devices();
   for (size_t i = 0; i < devices.size(); ++i) write_out("Adapter " + describe(i, devices[i]));
   if (devices.empty()) fail(ErrorCode::no_device, kNoDevice);
-  if (!run_self_tests(device)) fail(ErrorCode::unsupported, "the self-test failed");
+  if (!run_self_tests(flags)) fail(ErrorCode::unsupported, "the self-test failed");
 }
 
 }  // namespace
@@ -44,10 +48,13 @@ void run(const std::string& device) {
 void add_doctor(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("doctor", "describe driver, adapters and library for a bug report, and test them");
-  auto device = std::make_shared<std::string>();
-  add_device_flag(*command, *device);
+  auto flags = std::make_shared<DoctorFlags>();
+  command
+      ->add_option("-m,--model", flags->model, "test the kernels that this model takes; the demo model's if left out")
+      ->type_name("FILE");
+  add_device_flag(*command, flags->device);
   command->footer("Example:\n  ravenwing doctor > report.txt");
-  command->callback([device] { run(*device); });
+  command->callback([flags] { run(*flags); });
 }
 
 }  // namespace ravenwing::apps

@@ -50,6 +50,8 @@ std::string to_json(const Engine& engine, const Completion& completion, const Ge
                                  {"model", engine.model().path.string()},
                                  {"device", engine.device().name},
                                  {"tier", engine.device().tier},
+                                 {"fallback", engine.device().fallback},
+                                 {"validated", engine.device().validated},
                                  {"timings",
                                   {{"load_ms", engine.load_ms()},
                                    {"device_ms", engine.device_ms()},

@@ -28,6 +28,9 @@ struct DeviceInfo {
   std::string type;     // "discrete", "integrated", "software", "unknown"
   bool software = false;
   std::string tier;  // of an adapter the best it can do, of an open device the one in use: "T0", "T1"
+  /// Of an open device: why it is not the adapter's best tier, "T2 gave wrong numbers (...): T1 is used"; else "".
+  std::string fallback;
+  bool validated = true;  // of an open device: WebGPU checks calls and indices (EngineOptions::safe)
   uint32_t vendor_id = 0, device_id = 0;
   uint32_t subgroup_size_min = 0, subgroup_size_max = 0;
   DeviceLimits limits;

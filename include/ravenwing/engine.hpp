@@ -32,9 +32,11 @@ std::string_view name(LoadMode mode);
 struct EngineOptions {
   std::filesystem::path model;  // .gguf or .safetensors
   std::filesystem::path vocab;  // instead of the model's own vocabulary
-  std::string device;    // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
-  std::string tier;      // "": the best; "T0", "T1"
-  bool exact = false;    // bit-equal results alone, in any batch and under any chunking
+  std::string device;  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
+  /// "": the best that a self-test does not find wrong; "T0", "T1", "T2": that one, untested.
+  std::string tier;
+  bool safe = false;   // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
+  bool exact = false;  // bit-equal results alone, in any batch and under any chunking
   uint32_t chunk = 512;  // tokens of one step at most, 1 to 512
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
@@ -210,9 +212,10 @@ class Engine {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Runs the demo model on a device and compares what it computes with recorded values; throws Error{unsupported} that
-/// says what differs. Returns a line that says what was checked.
-std::string self_test(const std::string& device, const std::string& tier);
+/// Tests a tier of a device as an engine's first start with `model` (none: the demo model) does, whatever earlier tests
+/// said, and writes the verdict down for later starts; then runs the demo model and compares what it computes with
+/// recorded values. Throws Error{unsupported} that says what is wrong. Returns a line that says what was checked.
+std::string self_test(const std::string& device, const std::string& tier, const std::filesystem::path& model = {});
 
 }  // namespace ravenwing
 #pragma GCC visibility pop

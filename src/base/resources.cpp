@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 
@@ -42,6 +43,16 @@ std::optional<fs::path> find_resource(std::string_view relative) {
   fs::path found = library_dir().parent_path() / "share" / "ravenwing" / relative;
   if (fs::exists(found, ignored)) return found;
   return std::nullopt;
+}
+
+std::string binary_id(const void* symbol) {
+  Dl_info info = {};
+  link_map* map = nullptr;
+  if (symbol == nullptr || dladdr1(symbol, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0)
+    return "unknown";
+  struct stat status = {};
+  if (stat(map->l_name[0] == '\0' ? "/proc/self/exe" : map->l_name, &status) != 0) return "unknown";
+  return fmt::format("{}-{}", status.st_size, status.st_mtim.tv_sec);
 }
 
 std::optional<fs::path> cache_folder() {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace ravenwing {
@@ -20,5 +21,9 @@ std::optional<std::filesystem::path> find_resource(std::string_view relative);
 /// The folder of files that may be made anew at any time: $RAVENWING_CACHE_DIR, else ravenwing in $XDG_CACHE_HOME, else
 /// in $HOME/.cache. Nothing where none of them is known, or where RAVENWING_CACHE_DIR is empty.
 std::optional<std::filesystem::path> cache_folder();
+
+/// Tells builds of the program or library that holds `symbol` apart, by its file's length and time of change; "unknown"
+/// where there is no such file.
+std::string binary_id(const void* symbol);
 
 }  // namespace ravenwing

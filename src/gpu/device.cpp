@@ -2,11 +2,11 @@
 #include "gpu/device.hpp"
 
 #include <dlfcn.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 
 #include "base/bytes.hpp"
+#include "base/resources.hpp"
 #include "gpu/adapters.hpp"
 
 namespace ravenwing::gpu {
@@ -25,6 +25,8 @@ std::optional<Tier> tier_named(std::string_view name) {
   }
   return std::nullopt;
 }
+
+std::string library_id() { return binary_id(dlsym(RTLD_DEFAULT, "wgpuCreateInstance")); }
 
 /// What callbacks stored: they only note, foreground calls throw (check).
 struct Device::Errors {
@@ -63,14 +65,14 @@ wgpu::Limits required_limits(const wgpu::Adapter& adapter, Tier tier) {
   return wanted;
 }
 
-/// Names the WebGPU library in use, whose entries no other may read: Dawn's own keys name a version, and builds of one
-/// version differ.
-std::string library_id() {
-  Dl_info info;
-  struct stat status;
-  const void* symbol = dlsym(RTLD_DEFAULT, "wgpuCreateInstance");
-  if (symbol == nullptr || dladdr(symbol, &info) == 0 || stat(info.dli_fname, &status) != 0) return "unknown";
-  return fmt::format("{}-{}", status.st_size, status.st_mtim.tv_sec);
+/// No checks of our calls, and none of shaders' indices: every index of ours is within bounds, whatever ids and weights
+/// are (HACKING.md, "Self-test").
+wgpu::DawnTogglesDescriptor unchecked_toggles() {
+  static constexpr const char* kToggles[] = {"skip_validation", "disable_robustness"};
+  wgpu::DawnTogglesDescriptor toggles;
+  toggles.enabledToggles = kToggles;
+  toggles.enabledToggleCount = std::size(kToggles);
+  return toggles;
 }
 
 // Called from any thread; nothing may be thrown through Dawn.
@@ -107,8 +109,9 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   return *this;
 }
 
-Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>()) {
-  FoundAdapter found = choose_adapter(options.selector);
+Device::Device(const DeviceOptions& options) : Device(choose_adapter(options.selector), options) {}
+
+Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::make_shared<Errors>()) {
   instance_ = found.instance;
   info_ = std::move(found.info);
   best_tier_ = found.tier;
@@ -118,6 +121,8 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
          name(best_tier_));
   }
   info_.tier = name(tier_);
+  info_.fallback = options.fallback;
+  info_.validated = options.validate;
 
   const wgpu::Limits required = required_limits(found.adapter, tier_);
   std::vector<wgpu::FeatureName> features;
@@ -147,13 +152,16 @@ Device::Device(const DeviceOptions& options) : errors_(std::make_shared<Errors>(
       },
       errors_.get());
 
+  const wgpu::DawnTogglesDescriptor unchecked = unchecked_toggles();
+  if (!options.validate) descriptor.nextInChain = &unchecked;
   wgpu::DawnCacheDeviceDescriptor cache_descriptor;
-  const std::string isolation_key = library_id();
+  const std::string isolation_key = library_id();  // entries of another library are not for this one
   if (!options.cache_folder.empty()) {
     cache_ = std::make_unique<BlobCache>(options.cache_folder);
     cache_descriptor.isolationKey = std::string_view(isolation_key);
     cache_descriptor.SetDawnLoadCacheDataCallback(load_blob, cache_.get());
     cache_descriptor.SetDawnStoreCacheDataCallback(store_blob, cache_.get());
+    cache_descriptor.nextInChain = descriptor.nextInChain;
     descriptor.nextInChain = &cache_descriptor;
   }
 

@@ -44,7 +44,14 @@ struct DeviceOptions {
   std::optional<Tier> tier;            // force a lower tier
   bool f16_sums = false;               // for tests: subgroup matrices as on an adapter that cannot sum in f32
   std::filesystem::path cache_folder;  // where compiled shaders are kept (gpu/blob_cache.hpp); "": nowhere
+  bool validate = true;                // have WebGPU check calls, and shaders every index
+  std::string fallback;                // as in DeviceInfo
 };
+
+struct FoundAdapter;  // gpu/adapters.hpp
+
+/// Names the WebGPU library in use. Dawn's own keys name a version, and builds of one version differ.
+std::string library_id();
 
 /// What a buffer is for; memory is counted per account.
 enum class Account : uint8_t { weights, state, scratch, staging };
@@ -90,6 +97,8 @@ struct BufferView {
 class Device {
  public:
   explicit Device(const DeviceOptions& options);
+  /// On an adapter that was chosen before; the selector is not looked at.
+  Device(FoundAdapter found, const DeviceOptions& options);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;

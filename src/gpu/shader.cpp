@@ -12,6 +12,10 @@ constexpr uint32_t kImmediateBytes = 64;  // WebGPU's default maxImmediateSize
 
 [[noreturn]] void bug(const std::string& message) { throw std::logic_error("[wgsl] " + message); }
 
+[[noreturn]] void fail_to_compile(const ShaderVariant& variant, std::string_view message) {
+  throw CompileError(fmt::format("[wgsl] {} does not compile: {}", variant.shader, message));
+}
+
 std::string_view word(std::string_view& line) {
   line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
   const std::string_view result = line.substr(0, line.find_first_of(" \t("));
@@ -155,7 +159,7 @@ const Pipeline& PipelineCache::get(const ShaderVariant& variant) {
   const Pending pending = std::move(pending_.extract(variant).mapped());
   device_.wait(pending.future);
   device_.check();
-  if (!pending.result->pipeline) bug(fmt::format("{} does not compile: {}", variant.shader, pending.result->message));
+  if (!pending.result->pipeline) fail_to_compile(variant, pending.result->message);
   return pipelines_.emplace(variant, Pipeline{pending.result->pipeline, pending.layout}).first->second;
 }
 
@@ -199,7 +203,7 @@ PipelineCache::Pending PipelineCache::begin(const ShaderVariant& variant) const 
   try {
     device_.check();
   } catch (const std::logic_error& error) {
-    bug(fmt::format("{} does not compile: {}", variant.shader, error.what()));
+    fail_to_compile(variant, error.what());
   }
   return pending;
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,7 +43,12 @@ struct Pipeline {
   wgpu::BindGroupLayout layout;
 };
 
-/// Compiles each variant once. A shader that does not compile is a bug: std::logic_error with the compiler's message.
+/// A shader that does not compile: a bug of ours or of the driver. Has the compiler's message.
+struct CompileError : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+/// Compiles each variant once. Throws CompileError.
 class PipelineCache {
  public:
   PipelineCache(Device& device, ShaderLibrary library) : device_(device), library_(std::move(library)) {}

@@ -136,10 +136,7 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   const gpu::MatrixShape matrix = device.matrix_shape();
   if (product.tile) return shape_of(*product.tile, matrix);
   Shape shape;
-  for (MatMulTile tile : kTiles) {
-    while (workgroup_bytes(tile, matrix) > device.limits().workgroup_storage_bytes_max &&
-           tile.depth * tile.subgroups_k > kTileStep)
-      tile.depth /= 2;
+  for (const MatMulTile& tile : tiles_of(device)) {
     shape = shape_of(tile, matrix);
     if (n_columns > shape.columns / 2 && workgroups(product, shape, n_columns) >= kWorkgroupsMin) break;
   }
@@ -272,6 +269,16 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
 }
 
 }  // namespace
+
+std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
+  std::vector<MatMulTile> tiles(std::begin(kTiles), std::end(kTiles));
+  for (MatMulTile& tile : tiles) {
+    while (workgroup_bytes(tile, device.matrix_shape()) > device.limits().workgroup_storage_bytes_max &&
+           tile.depth * tile.subgroups_k > kTileStep)
+      tile.depth /= 2;
+  }
+  return tiles;
+}
 
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product) {
   const DeviceLimits& limits = context.recorder.device().limits();

@@ -60,6 +60,9 @@ inline constexpr uint32_t kDotColumnsMax = 4;
 /// Fast mode takes matmul_mat from this many columns on.
 inline constexpr uint32_t kMatMulMatColumnsMin = 16;
 
+/// The tiles that products on a device choose from, large ones first.
+std::vector<MatMulTile> tiles_of(const gpu::Device& device);
+
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product);
 
 }  // namespace ravenwing::kernels

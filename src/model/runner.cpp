@@ -4,8 +4,8 @@
 #include <chrono>
 #include <future>
 
-#include "base/resources.hpp"
 #include "model/rwkv7_forward.hpp"
+#include "model/tier_ladder.hpp"
 
 namespace ravenwing {
 namespace {
@@ -13,20 +13,11 @@ namespace {
 /// Tokens that the GPU's working memory is made for. One value, so that the shaders' caches serve every chunk size.
 constexpr uint32_t kTokensMax = 512;
 
-gpu::DeviceOptions device_options(const EngineOptions& options) {
-  gpu::DeviceOptions result{.selector = options.device};
-  if (const auto folder = cache_folder(); folder && options.pipeline_cache) result.cache_folder = *folder / "pipelines";
-  if (options.tier.empty()) return result;
-  result.tier = gpu::tier_named(options.tier);
-  if (!result.tier) fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1, T2", options.tier);
-  return result;
-}
-
 rwkv7::ModelOptions model_options(const EngineOptions& options) {
   rwkv7::ModelOptions result;
   result.n_slots = options.max_sessions;
   result.tokens_max = kTokensMax;
-  result.mode = options.exact ? kernels::MatMulMode::exact : kernels::MatMulMode::fast;
+  result.mode = mode_of(options);
   result.lazy = options.load == LoadMode::lazy;
   result.compile_ahead = true;
   return result;
@@ -43,18 +34,27 @@ rwkv7::Progress progress_of(const EngineOptions& options, uint64_t done_before) 
 }  // namespace
 
 struct Runner::Impl {
-  explicit Impl(const EngineOptions& options) : device(device_options(options)) {}
+  void open(TierLadder& ladder) {
+    const auto begin = std::chrono::steady_clock::now();
+    device = ladder.open();
+    device_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  }
 
-  const std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
-  gpu::Device device;
-  const double device_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  double device_ms = 0;
+  std::unique_ptr<gpu::Device> device;
   std::unique_ptr<rwkv7::Model> model;
 };
 
-Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options) {
+void retest_tier(const rwkv7::ModelSource& source, const EngineOptions& options) {
+  TierLadder(source, options).retest();
+}
+
+Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>()) {
   // Reads while the driver opens the device, which takes it longer.
   auto formats = std::async(std::launch::async, [&] { return rwkv7::low_rank_formats(source); });
-  impl_ = std::make_unique<Impl>(options);
+  TierLadder ladder(source, options);
+  impl_->open(ladder);
   const bool full = options.load == LoadMode::full;
   // About as many bytes are still to go to the GPU.
   const auto on_read = [&, progress = progress_of(options, 0)](uint64_t done) {
@@ -63,25 +63,32 @@ Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const 
   rwkv7::ModelOptions model = model_options(options);
   model.placement.low_rank_formats = formats.get();
   if (full) file.keep(on_read);
-  impl_->model = std::make_unique<rwkv7::Model>(impl_->device, file, source, model,
-                                                progress_of(options, full ? file.file_bytes() : 0));
+  while (!impl_->model) {
+    try {
+      impl_->model = std::make_unique<rwkv7::Model>(*impl_->device, file, source, model,
+                                                    progress_of(options, full ? file.file_bytes() : 0));
+    } catch (const gpu::CompileError& error) {
+      ladder.step_down(error);
+      impl_->open(ladder);
+    }
+  }
   file.forget();
 }
 Runner::~Runner() = default;
 
 const rwkv7::Config& Runner::config() const { return impl_->model->config(); }
-const DeviceInfo& Runner::device() const { return impl_->device.info(); }
+const DeviceInfo& Runner::device() const { return impl_->device->info(); }
 double Runner::device_ms() const { return impl_->device_ms; }
 PipelineCacheUse Runner::pipeline_cache() const {
-  const gpu::BlobCache::Counts counts = impl_->device.cache_counts();
+  const gpu::BlobCache::Counts counts = impl_->device->cache_counts();
   return {counts.hits, counts.misses, counts.damaged};
 }
 uint32_t Runner::tokens_max() const { return impl_->model->tokens_max(); }
 uint32_t Runner::outputs_max() const { return impl_->model->outputs_max(); }
 
 MemoryUse Runner::memory() const {
-  return {impl_->device.bytes_used(gpu::Account::weights), impl_->device.bytes_used(gpu::Account::state),
-          impl_->device.bytes_used(gpu::Account::scratch)};
+  return {impl_->device->bytes_used(gpu::Account::weights), impl_->device->bytes_used(gpu::Account::state),
+          impl_->device->bytes_used(gpu::Account::scratch)};
 }
 
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }

@@ -12,10 +12,15 @@
 
 namespace ravenwing {
 
+/// Runs the self-test of options.tier, whatever earlier ones said, and writes the verdict down for later starts. Throws
+/// Error{unsupported} where the tier is wrong.
+void retest_tier(const rwkv7::ModelSource& source, const EngineOptions& options);
+
 /// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so.
 class Runner {
  public:
-  /// Opens a device and copies the model to it. `file` and `source` must outlive the runner where loading is lazy.
+  /// Opens a device, at the best tier that is not found wrong (tier_ladder.hpp), and copies the model to it. `file` and
+  /// `source` must outlive the runner where loading is lazy.
   Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options);
   ~Runner();
 

@@ -54,19 +54,19 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
       states_(device, source.config, options.n_slots),
       scratch_(make_scratch(device, source.config, options, outputs_max_)),
       readback_(device, kernels::kStepsInFlight, scratch_.sampled.size()) {
-  if (options.compile_ahead) compile_ahead();
+  // Only the memory need be there to know the shaders: they are compiled while it is filled.
+  if (options.compile_ahead) {
+    for (const Bucket& bucket : {kDecode, Bucket{options_.tokens_max, 1, 1}}) prepare(bucket);
+  }
   if (options.lazy) return;
   load_all(progress);
   if (options.compile_ahead) plan(kDecode);
   device_.wait_idle();
 }
 
-/// Only the memory need be there to know the shaders: they are compiled while it is filled.
-void Model::compile_ahead() {
-  for (const Bucket& bucket : {kDecode, Bucket{options_.tokens_max, 1, 1}}) {
-    gpu::Recorder recorder(pipelines_);
-    record(context(recorder, bucket));
-  }
+void Model::prepare(const Bucket& bucket) {
+  gpu::Recorder recorder(pipelines_);
+  record(context(recorder, bucket));
 }
 
 void Model::load_all(const Progress& progress) {
@@ -152,6 +152,7 @@ kernels::MatMul Model::product(std::string label, const gpu::Buffer& input, cons
   result.input = input;
   result.output = output;
   result.mode = options_.mode;
+  result.tile = options_.tile;
   result.binding_bytes_max = options_.binding_bytes_max;
   return result;
 }

@@ -17,6 +17,7 @@ struct ModelOptions {
   uint32_t n_slots = 4;
   uint32_t tokens_max = 512;  // of one step
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
+  std::optional<kernels::MatMulTile> tile;  // of T2; none: by each product's size
   uint64_t binding_bytes_max = 0;  // of weights in one dispatch; 0: the device's limit. Tests lower it.
   WeightPlacement placement{};     // tests lower its limit, too
   bool lazy = false;               // the first step that needs a layer brings its weights to the GPU
@@ -37,6 +38,8 @@ class Model {
   /// Rows of logits that one step can give: what a binding holds.
   uint32_t outputs_max() const { return outputs_max_; }
 
+  /// Begins to compile what such a step needs.
+  void prepare(const kernels::StepInput& input) { prepare(bucket_of(input)); }
   /// Queues a step: advances the states of its chunks, computes logits of its outputs and samples where they ask for
   /// it. At most tokens_max() tokens and chunks and outputs_max() outputs; a slot appears in one chunk at most.
   /// If weights that a lazy model lacks could not be loaded, that step is lost and every later call throws the same.
@@ -74,7 +77,7 @@ class Model {
   const gpu::Plan& plan(const Bucket& bucket);
   /// Commands of a step; none are left of one that had to load weights first.
   wgpu::CommandEncoder encode(const kernels::StepInput& input);
-  void compile_ahead();
+  void prepare(const Bucket& bucket);
   void load_all(const Progress& progress);
   /// Submits a step section by section, each as soon as its weights are there.
   void run_while_loading(const gpu::Plan& steps);

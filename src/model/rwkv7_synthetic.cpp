@@ -1,4 +1,6 @@
 // src/model/rwkv7_synthetic.cpp: random RWKV-7 models as GGUF, laid out as llama.cpp's converter and quantiser do.
+#include "model/rwkv7_synthetic.hpp"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -22,6 +24,8 @@ namespace {
 
 using format::GgufOutline;
 using format::WeightFormat;
+using rwkv7::LayerFormats;
+using rwkv7::SyntheticSpec;
 
 constexpr uint32_t kHeadSize = 64, kVocabulary = 65536;
 
@@ -49,11 +53,6 @@ constexpr Mixture kMixtures[] = {
     {"q4_0", WeightFormat::q4_0, WeightFormat::q6_k},    {"iq4_nl", WeightFormat::iq4_nl, WeightFormat::q6_k},
     {"iq4_xs", WeightFormat::iq4_xs, WeightFormat::q6_k}};
 
-struct Spec {
-  Shape shape;
-  Mixture mixture;
-};
-
 template <typename Entry, size_t n>
 const Entry& find_named(const Entry (&entries)[n], std::string_view name, std::string_view what) {
   std::string names;
@@ -64,11 +63,25 @@ const Entry& find_named(const Entry (&entries)[n], std::string_view name, std::s
   fail(ErrorCode::bad_request, "no synthetic {} {}: there are {}", what, quoted(name), names);
 }
 
-Spec parse(std::string_view text) {
+SyntheticSpec parse(std::string_view text) {
   const size_t colon = text.find(':');
   if (colon == text.npos) fail(ErrorCode::bad_request, "{} is no SHAPE:QUANT, such as 2.9b:q4_k_m", quoted(text));
-  return {find_named(kShapes, text.substr(0, colon), "shape"),
-          find_named(kMixtures, text.substr(colon + 1), "quantisation")};
+  const Shape& shape = find_named(kShapes, text.substr(0, colon), "shape");
+  const Mixture& mixture = find_named(kMixtures, text.substr(colon + 1), "quantisation");
+  LayerFormats layer{.w = WeightFormat::f32, .a = WeightFormat::f16, .v = WeightFormat::f16, .g = WeightFormat::f16};
+  for (WeightFormat LayerFormats::*const matrix : rwkv7::kLargeMatrices) layer.*matrix = mixture.matrices;
+  return {.name = fmt::format("synthetic {}:{}", shape.name, mixture.name),
+          .n_layer = shape.n_layer,
+          .n_embd = shape.n_embd,
+          .n_ffn = shape.n_ffn,
+          .n_vocab = kVocabulary,
+          .rank_w = shape.rank_w,
+          .rank_a = shape.rank_a,
+          .rank_v = shape.rank_v,
+          .rank_g = shape.rank_g,
+          .emb = mixture.matrices,
+          .head = mixture.head,
+          .layers = {layer}};
 }
 
 /// A tensor and the range of its values: vectors are uniform in [low, high], matrices have mean 0 and `deviation`.
@@ -89,9 +102,9 @@ struct Plan {
   }
 };
 
-void plan_layer(Plan& plan, const Spec& spec, uint32_t layer) {
-  const Shape& shape = spec.shape;
-  const uint32_t n = shape.n_embd;
+void plan_layer(Plan& plan, const SyntheticSpec& spec, uint32_t layer) {
+  const LayerFormats& formats = spec.layers[layer % spec.layers.size()];
+  const uint32_t n = spec.n_embd;
   const std::string prefix = fmt::format("blk.{}.", layer);
   for (const char* norm : {"attn_norm", "attn_norm_2"}) {
     plan.vector(prefix + norm + ".weight", n, 0.8f, 1.2f);
@@ -100,53 +113,54 @@ void plan_layer(Plan& plan, const Spec& spec, uint32_t layer) {
   plan.vector(prefix + "time_mix_lerp_fused.weight", n, 0, 1);
   plan.outline.tensors.back().shape = {6, 1, 1, n};
   const std::tuple<const char*, uint32_t, WeightFormat> pairs[] = {
-      {"w", shape.rank_w, WeightFormat::f32},
-      {"a", shape.rank_a, WeightFormat::f16},
+      {"w", spec.rank_w, formats.w},
+      {"a", spec.rank_a, formats.a},
       // The converter copies a's into block 0, which has no v.
-      {"v", layer == 0 ? shape.rank_a : shape.rank_v, WeightFormat::f16}};
+      {"v", layer == 0 ? spec.rank_a : spec.rank_v, formats.v}};
   for (const auto& [letter, rank, format] : pairs) {
     const bool decay = letter == std::string_view("w");
     plan.vector(fmt::format("{}time_mix_{}0.weight", prefix, letter), n, decay ? -6.5f : -1, decay ? -1.0f : 1);
     plan.matrix(fmt::format("{}time_mix_{}1.weight", prefix, letter), rank, n, format, 0.5f);
     plan.matrix(fmt::format("{}time_mix_{}2.weight", prefix, letter), n, rank, format, 0.5f);
   }
-  plan.matrix(prefix + "time_mix_g1.weight", shape.rank_g, n, WeightFormat::f16, 0.5f);
-  plan.matrix(prefix + "time_mix_g2.weight", n, shape.rank_g, WeightFormat::f16, 2);
+  plan.matrix(prefix + "time_mix_g1.weight", spec.rank_g, n, formats.g, 0.5f);
+  plan.matrix(prefix + "time_mix_g2.weight", n, spec.rank_g, formats.g, 2);
   plan.vector(prefix + "time_mix_k_k.weight", n, 0.6f, 1);
   plan.vector(prefix + "time_mix_k_a.weight", n, 0.9f, 1.1f);
   plan.vector(prefix + "time_mix_r_k.weight", n, -0.1f, 0.1f);
-  for (const char* name : {"receptance", "key", "value", "output"})
-    plan.matrix(fmt::format("{}time_mix_{}.weight", prefix, name), n, n, spec.mixture.matrices);
+  plan.matrix(prefix + "time_mix_receptance.weight", n, n, formats.receptance);
+  plan.matrix(prefix + "time_mix_key.weight", n, n, formats.key);
+  plan.matrix(prefix + "time_mix_value.weight", n, n, formats.value);
+  plan.matrix(prefix + "time_mix_output.weight", n, n, formats.output);
   plan.vector(prefix + "time_mix_ln.weight", n, 0.8f, 1.2f);
   plan.vector(prefix + "time_mix_ln.bias", n, -0.05f, 0.05f);
   plan.vector(prefix + "channel_mix_lerp_k.weight", n, 0, 1);
-  plan.matrix(prefix + "channel_mix_key.weight", shape.n_ffn, n, spec.mixture.matrices);
-  plan.matrix(prefix + "channel_mix_value.weight", n, shape.n_ffn, spec.mixture.matrices);
+  plan.matrix(prefix + "channel_mix_key.weight", spec.n_ffn, n, formats.ffn_key);
+  plan.matrix(prefix + "channel_mix_value.weight", n, spec.n_ffn, formats.ffn_value);
 }
 
-Plan plan_model(const Spec& spec) {
-  const Shape& shape = spec.shape;
+Plan plan_model(const SyntheticSpec& spec) {
   Plan plan;
   plan.outline.metadata = {{"general.architecture", "rwkv7"},
-                           {"general.name", fmt::format("synthetic {}:{}", shape.name, spec.mixture.name)},
+                           {"general.name", spec.name},
                            {"rwkv7.context_length", uint32_t(1048576)},
-                           {"rwkv7.embedding_length", shape.n_embd},
-                           {"rwkv7.block_count", shape.n_layer},
-                           {"rwkv7.feed_forward_length", shape.n_ffn},
+                           {"rwkv7.embedding_length", spec.n_embd},
+                           {"rwkv7.block_count", spec.n_layer},
+                           {"rwkv7.feed_forward_length", spec.n_ffn},
                            {"rwkv7.attention.head_count", uint32_t(0)},
                            {"rwkv7.attention.layer_norm_epsilon", 1e-5f},
                            {"rwkv7.wkv.head_size", kHeadSize},
-                           {"rwkv7.attention.decay_lora_rank", shape.rank_w},
-                           {"rwkv7.attention.iclr_lora_rank", shape.rank_a},
-                           {"rwkv7.attention.value_residual_mix_lora_rank", shape.rank_v},
-                           {"rwkv7.attention.gate_lora_rank", shape.rank_g}};
-  plan.matrix("token_embd.weight", kVocabulary, shape.n_embd, spec.mixture.matrices);
-  plan.vector("token_embd_norm.weight", shape.n_embd, 0.8f, 1.2f);
-  plan.vector("token_embd_norm.bias", shape.n_embd, -0.05f, 0.05f);
-  for (uint32_t layer = 0; layer < shape.n_layer; ++layer) plan_layer(plan, spec, layer);
-  plan.vector("output_norm.weight", shape.n_embd, 0.8f, 1.2f);
-  plan.vector("output_norm.bias", shape.n_embd, -0.05f, 0.05f);
-  plan.matrix("output.weight", kVocabulary, shape.n_embd, spec.mixture.head);
+                           {"rwkv7.attention.decay_lora_rank", spec.rank_w},
+                           {"rwkv7.attention.iclr_lora_rank", spec.rank_a},
+                           {"rwkv7.attention.value_residual_mix_lora_rank", spec.rank_v},
+                           {"rwkv7.attention.gate_lora_rank", spec.rank_g}};
+  plan.matrix("token_embd.weight", spec.n_vocab, spec.n_embd, spec.emb);
+  plan.vector("token_embd_norm.weight", spec.n_embd, 0.8f, 1.2f);
+  plan.vector("token_embd_norm.bias", spec.n_embd, -0.05f, 0.05f);
+  for (uint32_t layer = 0; layer < spec.n_layer; ++layer) plan_layer(plan, spec, layer);
+  plan.vector("output_norm.weight", spec.n_embd, 0.8f, 1.2f);
+  plan.vector("output_norm.bias", spec.n_embd, -0.05f, 0.05f);
+  plan.matrix("output.weight", spec.n_vocab, spec.n_embd, spec.head);
   return plan;
 }
 
@@ -173,7 +187,8 @@ void fill_block(WeightFormat format, std::byte* block, float deviation, std::mt1
 /// Writes tensors one after another to a descriptor.
 class Writer {
  public:
-  Writer(int descriptor, std::string place) : descriptor_(descriptor), place_(std::move(place)) {}
+  Writer(int descriptor, bool small, std::string place)
+      : descriptor_(descriptor), small_(small), place_(std::move(place)) {}
 
   void write(const void* bytes, size_t n) {
     const char* at = static_cast<const char*>(bytes);
@@ -211,7 +226,8 @@ class Writer {
     std::vector<std::byte>& tile = tiles_[{format, deviation}];
     if (!tile.empty()) return tile;
     const auto& info = format::info(format);
-    const size_t n_blocks = info.block_weights == 1 ? 1048573 : info.block_weights == 32 ? 65521 : 16381;
+    const size_t size = info.block_weights == 1 ? 0 : info.block_weights == 32 ? 1 : 2;
+    const size_t n_blocks = small_ ? kSmallTiles[size] : kTiles[size];
     tile.resize(n_blocks * info.block_bytes);
     for (size_t i = 0; i < n_blocks; ++i) fill_block(format, tile.data() + i * info.block_bytes, deviation, random_);
     return tile;
@@ -221,15 +237,19 @@ class Writer {
     write(kZeros, round_up(n_bytes, GgufOutline::kAlignment) - n_bytes);
   }
 
+  // Blocks of 1, 32 and 256 weights.
+  static constexpr size_t kTiles[] = {1048573, 65521, 16381}, kSmallTiles[] = {65521, 4093, 509};
+
   int descriptor_;
+  bool small_;         // a model of few weights need not wait for many
   std::string place_;  // for messages
   std::mt19937 random_{1};
   std::map<std::pair<WeightFormat, float>, std::vector<std::byte>> tiles_;
 };
 
-void write_model(const Spec& spec, int descriptor, const std::string& place) {
+void write_model(const SyntheticSpec& spec, int descriptor, const std::string& place) {
   const Plan plan = plan_model(spec);
-  Writer writer(descriptor, place);
+  Writer writer(descriptor, spec.n_vocab < kVocabulary, place);
   const std::string header = plan.outline.header();
   writer.write(header.data(), header.size());
   for (size_t i = 0; i < plan.values.size(); ++i) {
@@ -244,24 +264,26 @@ void write_model(const Spec& spec, int descriptor, const std::string& place) {
 
 }  // namespace
 
-SyntheticModel::SyntheticModel(std::string_view spec) {
-  const Spec parsed = parse(spec);
-  descriptor_ = memfd_create("ravenwing synthetic model", MFD_CLOEXEC);
-  if (descriptor_ < 0) fail(ErrorCode::out_of_memory, "no file in memory can be made: {}", std::strerror(errno));
+int rwkv7::make_synthetic_file(const SyntheticSpec& spec) {
+  const int descriptor = memfd_create("ravenwing synthetic model", MFD_CLOEXEC);
+  if (descriptor < 0) fail(ErrorCode::out_of_memory, "no file in memory can be made: {}", std::strerror(errno));
   try {
-    write_model(parsed, descriptor_, "the synthetic model to memory");
+    write_model(spec, descriptor, "the synthetic model to memory");
   } catch (...) {
-    close(descriptor_);
+    close(descriptor);
     throw;
   }
+  return descriptor;
 }
+
+SyntheticModel::SyntheticModel(std::string_view spec) : descriptor_(rwkv7::make_synthetic_file(parse(spec))) {}
 
 SyntheticModel::~SyntheticModel() { close(descriptor_); }
 
 std::filesystem::path SyntheticModel::path() const { return fmt::format("/proc/self/fd/{}", descriptor_); }
 
 void write_synthetic_model(std::string_view spec, const std::filesystem::path& path) {
-  const Spec parsed = parse(spec);
+  const SyntheticSpec parsed = parse(spec);
   // The name appears with the last byte: a half-written model would load.
   const std::string part = path.native() + ".part";
   const int descriptor = open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
