@@ -146,8 +146,7 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
 /// Rows of a workgroup of matmul_dot for a product of weights of `format`; 0 where another kernel is to compute it.
 uint32_t dot_rows(const Context& context, const MatMul& product, WeightFormat format) {
   if (context.tier() == gpu::Tier::t0 || product.mode == MatMulMode::exact || !has_codes(format)) return 0;
-  // Software has no integer products.
-  return product.dot_rows.value_or(context.recorder.device().info().software ? 0 : kDotRows);
+  return product.dot_rows.value_or(rounds_to_bytes(context.recorder.device()) ? kDotRows : 0);
 }
 
 Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns,
@@ -279,6 +278,9 @@ std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
   }
   return tiles;
 }
+
+// Software has no integer products.
+bool rounds_to_bytes(const gpu::Device& device) { return device.tier() != gpu::Tier::t0 && !device.info().software; }
 
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product) {
   const DeviceLimits& limits = context.recorder.device().limits();

@@ -55,6 +55,9 @@ struct MatMul {
   uint64_t binding_bytes_max = 0;
 };
 
+/// Whether few columns of inputs are rounded to bytes for weights that have codes (matmul_dot), unless told otherwise.
+bool rounds_to_bytes(const gpu::Device& device);
+
 /// Of matmul_dot at most.
 inline constexpr uint32_t kDotColumnsMax = 4;
 /// Fast mode takes matmul_mat from this many columns on.

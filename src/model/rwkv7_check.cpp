@@ -18,22 +18,33 @@ bool all_finite(const std::vector<float>& values) {
 
 template <typename Visit>
 void for_each_vector(const LayerSource& layer, Visit visit) {
-  const std::pair<const char*, const Vector*> vectors[] = {
-      {"ln1.weight", &layer.ln1_weight},   {"ln1.bias", &layer.ln1_bias}, {"ln2.weight", &layer.ln2_weight},
-      {"ln2.bias", &layer.ln2_bias},       {"x_r", &layer.x_r},           {"x_w", &layer.x_w},
-      {"x_k", &layer.x_k},                 {"x_v", &layer.x_v},           {"x_a", &layer.x_a},
-      {"x_g", &layer.x_g},                 {"w0", &layer.w0},             {"a0", &layer.a0},
-      {"v0", &layer.v0},                   {"k_k", &layer.k_k},           {"k_a", &layer.k_a},
-      {"r_k", &layer.r_k},                 {"ffn.x_k", &layer.ffn_x_k},   {"ln_x.weight", &layer.ln_x_weight},
-      {"ln_x.bias", &layer.ln_x_bias}};
+  const std::pair<const char*, const Vector*> vectors[] = {{"ln1.weight", &layer.ln1_weight},
+                                                           {"ln1.bias", &layer.ln1_bias},
+                                                           {"ln2.weight", &layer.ln2_weight},
+                                                           {"ln2.bias", &layer.ln2_bias},
+                                                           {"x_r", &layer.x_r},
+                                                           {"x_w", &layer.x_w},
+                                                           {"x_k", &layer.x_k},
+                                                           {"x_v", &layer.x_v},
+                                                           {"x_a", &layer.x_a},
+                                                           {"x_g", &layer.x_g},
+                                                           {"w0", &layer.w0},
+                                                           {"a0", &layer.a0},
+                                                           {"v0", &layer.v0},
+                                                           {"k_k", &layer.k_k},
+                                                           {"k_a", &layer.k_a},
+                                                           {"r_k", &layer.r_k},
+                                                           {"ffn.x_k", &layer.ffn_x_k},
+                                                           {"ln_x.weight", &layer.ln_x_weight},
+                                                           {"ln_x.bias", &layer.ln_x_bias}};
   for (const auto& [name, vector] : vectors) visit(name, *vector);
 }
 
 std::vector<const MatrixSource*> matrices_of(const ModelSource& source) {
   std::vector<const MatrixSource*> matrices = {&source.emb, &source.head};
   for (const LayerSource& layer : source.layers) {
-    matrices.insert(matrices.end(), {&layer.receptance, &layer.key, &layer.value, &layer.output, &layer.ffn_key,
-                                     &layer.ffn_value});
+    matrices.insert(matrices.end(),
+                    {&layer.receptance, &layer.key, &layer.value, &layer.output, &layer.ffn_key, &layer.ffn_value});
     for (const LowRankSource* pair : {&layer.w, &layer.a, &layer.v, &layer.g}) {
       if (pair->down) matrices.insert(matrices.end(), {&pair->down, &pair->up});
     }

@@ -18,10 +18,10 @@ struct ModelOptions {
   uint32_t tokens_max = 512;  // of one step
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   std::optional<kernels::MatMulTile> tile;  // of T2; none: by each product's size
-  uint64_t binding_bytes_max = 0;  // of weights in one dispatch; 0: the device's limit. Tests lower it.
-  WeightPlacement placement{};     // tests lower its limit, too
-  bool lazy = false;               // the first step that needs a layer brings its weights to the GPU
-  bool compile_ahead = false;      // while weights are loaded: what decoding one text and prefill in full steps need
+  uint64_t binding_bytes_max = 0;           // of weights in one dispatch; 0: the device's limit. Tests lower it.
+  WeightPlacement placement{};              // tests lower its limit, too
+  bool lazy = false;                        // the first step that needs a layer brings its weights to the GPU
+  bool compile_ahead = false;  // while weights are loaded: what decoding one text and prefill in full steps need
 };
 
 using kernels::Sampled;

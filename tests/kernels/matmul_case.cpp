@@ -159,7 +159,7 @@ MatMulScene::Sums MatMulScene::reference(const Segment& segment) const {
 
 bool MatMulScene::uses_dot(format::WeightFormat format) const {
   return gpu_.half() && case_.mode == kernels::MatMulMode::fast && kernels::has_codes(format) &&
-         case_.n_columns <= kernels::kDotColumnsMax && case_.dot_rows.value_or(!gpu_.device.info().software) > 0;
+         case_.n_columns <= kernels::kDotColumnsMax && case_.dot_rows.value_or(kernels::rounds_to_bytes(gpu_.device)) > 0;
 }
 
 bool MatMulScene::uses_tiles() const {

@@ -2,7 +2,7 @@
 // nibbles: even runs of 32 weights, high: odd ones). w = d * scale * q - dmin * minimum.
 //@import codes
 //@import scale_min
-//@import unit_codes
+//@import format_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let block = row + (k / 256u) * 36u;
   let run = (k & 255u) / 32u;

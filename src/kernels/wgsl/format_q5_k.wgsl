@@ -2,7 +2,7 @@
 // 32 j + i: bit j of byte i), nibbles as in Q4_K. w = d * scale * q - dmin * minimum.
 //@import codes
 //@import scale_min
-//@import unit_codes
+//@import format_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
   let block = row + (k / 256u) * 44u;
   let run = (k & 255u) / 32u;

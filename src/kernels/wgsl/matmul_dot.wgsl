@@ -1,4 +1,4 @@
-// Matrix times few columns by integer products: weights whose formats have small integer codes (wgsl/unit_codes.wgsl),
+// Matrix times few columns by integer products: weights whose formats have small integer codes (wgsl/format_codes.wgsl),
 // inputs rounded to eight bits for every 32 of them as they are read. One workgroup: ROWS rows of a segment times COLUMNS
 // tokens, each invocation a unit of 32 weights of every row at a time. Memory-bound. Grid: x, y: groups of rows over all
 // segments, z: groups of COLUMNS tokens. Oracle: matmul_ref.cpp.

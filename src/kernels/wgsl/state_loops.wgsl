@@ -1,5 +1,5 @@
-// The same as state_registers.wgsl, without shares, with loops that end where the compiler cannot see it, so that it leaves them loops: software
-// Vulkan compiles that in seconds instead of a minute and runs it faster.
+// The same as state_registers.wgsl, without shares, with loops that end where the compiler cannot see it, so that it leaves
+// them loops: software Vulkan compiles that in seconds instead of a minute and runs it faster.
 var<private> state: array<vec4<f32>, QUADS>;
 
 // Where a loop of `count` turns ends; no loop has more than a head has channels.
