@@ -45,13 +45,18 @@ std::vector<std::unique_ptr<Gpu>> open_gpus() {
 }  // namespace
 
 Gpu::Gpu(gpu::Tier tier, bool f16_sums)
-    : device({.selector = test_device(), .tier = tier, .f16_sums = f16_sums}),
+    : device({.selector = test_device(), .tier = tier, .f16_sums = f16_sums, .validate = validate()}),
       pipelines(device, kernels::shader_library()),
       uniforms(device) {}
 
 const std::vector<std::unique_ptr<Gpu>>& gpus() {
   static const std::vector<std::unique_ptr<Gpu>> opened = open_gpus();
   return opened;
+}
+
+bool validate() {
+  const char* unchecked = std::getenv("RAVENWING_TEST_UNCHECKED");
+  return unchecked == nullptr || std::string_view(unchecked) != "1";
 }
 
 std::string test_device() {

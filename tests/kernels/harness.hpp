@@ -38,6 +38,8 @@ const std::vector<std::unique_ptr<Gpu>>& gpus();
 
 /// The environment's RAVENWING_TEST_DEVICE, or "".
 std::string test_device();
+/// Unless the environment's RAVENWING_TEST_UNCHECKED is 1: devices as the released program opens them.
+bool validate();
 
 /// The bits of outputs before a run and of the bands around every region: NaN as f32 and as two f16, so that what is
 /// read from there is seen in the results.

@@ -68,7 +68,9 @@ std::unique_ptr<gpu::Device> open_device(Tier tier) {
       std::printf("no subgroup matrices, tests of T2 are skipped\n");
       return nullptr;
     }
-    return std::make_unique<gpu::Device>(gpu::DeviceOptions{named != nullptr ? named : "", tier});
+    gpu::DeviceOptions options{.selector = named != nullptr ? named : "", .tier = tier};
+    options.validate = !is_set("RAVENWING_TEST_UNCHECKED");  // else as the released program opens them
+    return std::make_unique<gpu::Device>(options);
   } catch (const Error& error) {
     if (is_set("RAVENWING_REQUIRE_GPU")) throw;
     static const bool said = std::printf("tests that need a GPU are skipped: %s\n", error.what()) > 0;
