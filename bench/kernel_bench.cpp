@@ -1,7 +1,7 @@
 // bench/kernel_bench.cpp: how fast matrix products run: each product many times in one submit, by the clock on the
 // wall.
 //   kernel_bench [tier=T2] [formats=Q4_K,F16] [rows=2560] [inputs=2560] [columns=1,8,32,512] [tiles=2/2/1/4/4/64,...]
-// A tile of one number: the rows of a workgroup of matmul_dot, 0 for matmul_vec. rows=A+B+C makes groups of several
+// rows=A+B+C makes groups of several
 // segments. Prints a line for each: us, GB/s of weights, TFLOP/s.
 #include <fmt/format.h>
 
@@ -52,7 +52,6 @@ WeightFormat format_named(const std::string& name) {
 /// What to ask for; nothing: what a product chooses by itself.
 struct Kind {
   std::optional<MatMulTile> tile;
-  std::optional<uint32_t> dot_rows;
   bool accumulate = false, squares = false;
 };
 
@@ -103,7 +102,6 @@ struct Bench {
     product.accumulate = kind.accumulate;
     product.of_squares = kind.squares;
     product.tile = kind.tile;
-    product.dot_rows = kind.dot_rows;
     StepInput step_input(kTokensMax);
     const std::vector<uint32_t> ids(n_columns);
     step_input.add_chunk({0, ids});
@@ -151,10 +149,7 @@ int main(int argc, char** argv) try {
             Kind kind{.accumulate = options["accumulate"] == "1", .squares = options["squares"] == "1"};
             if (!name.empty()) {
               const std::vector<uint32_t> n = numbers(name, '/');
-              if (n.size() == 1)
-                kind.dot_rows = n[0];
-              else
-                kind.tile = {n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5)};
+              kind.tile = {n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5)};
             }
             try {
               bench.run(format_named(format), numbers(rows, '+'), n_in, n_columns, kind, name);

@@ -17,7 +17,6 @@ constexpr uint32_t kVecWorkgroupMin = 32;  // where a workgroup sums a row
 constexpr uint32_t kVecWorkgroupMaxT0 = 64;
 constexpr uint32_t kVecWorkgroupMax = 256;
 constexpr uint32_t kVecSubgroups = 4;  // of a workgroup whose teams are subgroups
-constexpr uint32_t kDotRows = 8;
 /// Exact mode always runs this one variant, so that one piece of machine code makes every sum.
 constexpr uint32_t kExactColumns = 4;
 
@@ -89,8 +88,8 @@ std::vector<Window> windows(const std::vector<Piece>& pieces, uint64_t limit, ui
   return result;
 }
 
-/// The kernels of a product: few columns, few by products of integers, many, many on subgroup matrices.
-enum class Kernel : uint8_t { vec, dot, mat, tile };
+/// The kernels of a product: few columns, many, many on subgroup matrices.
+enum class Kernel : uint8_t { vec, mat, tile };
 
 /// The kernel for a product, and what one of its workgroups covers.
 struct Shape {
@@ -143,18 +142,9 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   return shape;
 }
 
-/// Rows of a workgroup of matmul_dot for a product of weights of `format`; 0 where another kernel is to compute it.
-uint32_t dot_rows(const Context& context, const MatMul& product, WeightFormat format) {
-  if (context.tier() == gpu::Tier::t0 || product.mode == MatMulMode::exact || !has_codes(format)) return 0;
-  return product.dot_rows.value_or(rounds_to_bytes(context.recorder.device()) ? kDotRows : 0);
-}
-
-Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns,
-                   WeightFormat format) {
+Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
-  const uint32_t rows = dot_rows(context, product, format);
-  if (rows > 0 && n_columns <= kDotColumnsMax) return {Kernel::dot, rows, std::bit_ceil(n_columns)};
   if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulMatColumnsMin)
     return tile_shape(context, product, n_columns);
   // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
@@ -181,16 +171,6 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
                                                                  : "team_workgroup_subgroups");
   variant.constants.emplace_back("WORKGROUP_SIZE", workgroup);
   variant.constants.emplace_back("QUADS", shape.rows / 4);
-  variant.constants.emplace_back("COLUMNS", shape.columns);
-  return variant;
-}
-
-gpu::ShaderVariant dot_variant(const Context& context, const Shape& shape, uint32_t n_in_max) {
-  gpu::ShaderVariant variant = context.variant("matmul_dot");
-  const uint32_t n_units = n_in_max / 32;
-  const uint64_t rounds = divide_up(n_units, kVecWorkgroupMax);
-  variant.constants.emplace_back("WORKGROUP_SIZE", round_up(divide_up(n_units, rounds), kVecWorkgroupMin));
-  variant.constants.emplace_back("ROWS", shape.rows);
   variant.constants.emplace_back("COLUMNS", shape.columns);
   return variant;
 }
@@ -224,7 +204,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
   const VecTeam team = choose_team(context, product.vec_team);
   const MatrixView& weights = window.pieces.front().segment.weights;
-  const Shape shape = choose_shape(context, product, team, n_columns, weights.format);
+  const Shape shape = choose_shape(context, product, team, n_columns);
   // Of the whole product, so that the order of sums does not depend on how it was split.
   uint32_t n_in_max = 0;
   for (const MatMulSegment& segment : product.segments) n_in_max = std::max(n_in_max, segment.weights.n_in);
@@ -247,7 +227,6 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
   gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile)
-                               : shape.kernel == Kernel::dot ? dot_variant(context, shape, n_in_max)
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
                                                              : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
@@ -278,9 +257,6 @@ std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
   }
   return tiles;
 }
-
-// Software has no integer products.
-bool rounds_to_bytes(const gpu::Device& device) { return device.tier() != gpu::Tier::t0 && !device.info().software; }
 
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product) {
   const DeviceLimits& limits = context.recorder.device().limits();

@@ -49,17 +49,10 @@ struct MatMul {
   MatMulMode mode = MatMulMode::fast;
   VecTeam vec_team = VecTeam::automatic;
   std::optional<MatMulTile> tile;  // of T2; none: by the product's size
-  /// Rows of a workgroup of matmul_dot.wgsl (T1, fast mode); 0: not that kernel; none: by device, format and size.
-  std::optional<uint32_t> dot_rows;
   /// Bytes of weights that one dispatch may bind; a group that is larger is split by rows.
   uint64_t binding_bytes_max = 0;
 };
 
-/// Whether few columns of inputs are rounded to bytes for weights that have codes (matmul_dot), unless told otherwise.
-bool rounds_to_bytes(const gpu::Device& device);
-
-/// Of matmul_dot at most.
-inline constexpr uint32_t kDotColumnsMax = 4;
 /// Fast mode takes matmul_mat from this many columns on.
 inline constexpr uint32_t kMatMulMatColumnsMin = 16;
 

@@ -32,26 +32,6 @@ MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, 
   return result;
 }
 
-ByteInputs byte_inputs_ref(format::WeightFormat format, std::span<const float> input) {
-  // Units of these are halves of two neighbouring runs of 32 weights.
-  const bool interleaved = format == format::WeightFormat::q4_k || format == format::WeightFormat::q5_k;
-  const size_t between = interleaved ? 32 : 16;
-  ByteInputs result{std::vector<float>(input.size()), std::vector<float>(input.size())};
-  for (size_t unit = 0; unit < input.size() / 32; ++unit) {
-    const size_t first = interleaved ? unit / 2 * 64 + unit % 2 * 16 : unit * 32;
-    const auto at = [&](size_t i) { return first + i / 16 * between + i % 16; };
-    float most = 0;
-    for (size_t i = 0; i < 32; ++i) most = std::max(most, std::abs(input[at(i)]));
-    for (size_t i = 0; i < 32 && most > 0; ++i) {
-      const double code = input[at(i)] * (127.0 / most);
-      result.values[at(i)] = float(std::nearbyint(code) * (most / 127.0));
-      const double from_tie = std::abs(code - std::floor(code) - 0.5);
-      result.doubts[at(i)] = from_tie < 1e-4 ? most / 127 : 0;
-    }
-  }
-  return result;
-}
-
 double activate_ref(Activation activation, double value) {
   switch (activation) {
     case Activation::none:

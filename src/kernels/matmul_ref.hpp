@@ -25,14 +25,6 @@ struct MatMulResult {
 /// W x for every column x of `input` [column, n_in], times `unit`.
 MatMulResult matmul_ref(const MatrixRows& matrix, std::span<const float> input, double unit = 1);
 
-/// Inputs as matmul_dot takes them: signed bytes times a scale for each 32 of them, those of one unit of a row's
-/// weights.
-struct ByteInputs {
-  std::vector<float> values;  // [n_in]
-  std::vector<float> doubts;  // what each may be off by, where its byte is a close call
-};
-ByteInputs byte_inputs_ref(format::WeightFormat format, std::span<const float> input);
-
 double activate_ref(Activation activation, double value);
 
 }  // namespace ravenwing::kernels

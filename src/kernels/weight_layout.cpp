@@ -84,11 +84,6 @@ bool keeps_rows(WeightFormat format, uint32_t n_in) {
   return planes(format).size() == 1 && n_in / info.block_weights * info.block_bytes == row_bytes(format, n_in);
 }
 
-bool has_codes(WeightFormat format) {
-  using enum WeightFormat;
-  return format == q8_0 || format == q4_0 || format == q4_k || format == q5_k || format == q6_k;
-}
-
 std::string_view format_module(WeightFormat format) { return layout(format).module; }
 
 }  // namespace ravenwing::kernels

@@ -38,9 +38,6 @@ bool keeps_rows(WeightFormat format, uint32_t n_in);
 /// The WGSL module that reads rows of a format.
 std::string_view format_module(WeightFormat format);
 
-/// Whether that module has integer codes (wgsl/format_codes.wgsl).
-bool has_codes(WeightFormat format);
-
 /// A matrix in GPU memory, W [n_rows, n_in]; `rows` starts at its first row and is aligned to 16 bytes.
 struct MatrixView {
   WeightFormat format = WeightFormat::f32;

@@ -18,13 +18,13 @@ constexpr uint32_t kSteps[] = {1, 1, 4, 40};
 /// As the runner's, so that many pipelines are the same.
 constexpr uint32_t kTokensMax = 512;
 
-/// What rounding may do, inputs rounded to bytes among it; measured it does less than a tenth of this with f16 alone.
-/// Wrong kernels are off by whole numbers.
+/// What rounding may do; measured on lavapipe and on an H100 it does a tenth of this. Wrong kernels are off by whole
+/// numbers.
 struct Bounds {
   double logits;  // as they stand
   double states;  // root mean square of the difference over that of the state
 };
-constexpr Bounds bounds_of(gpu::Tier tier) { return tier == gpu::Tier::t0 ? Bounds{2e-3, 1e-3} : Bounds{0.3, 0.05}; }
+constexpr Bounds bounds_of(gpu::Tier tier) { return tier == gpu::Tier::t0 ? Bounds{2e-3, 1e-3} : Bounds{0.1, 0.02}; }
 
 /// The text, and what the CPU makes of it.
 struct Expected {

@@ -104,7 +104,6 @@ void MatMulScene::run() {
     product.over_outputs = case_.over_outputs;
     product.mode = case_.mode;
     product.vec_team = case_.vec_team;
-    product.dot_rows = case_.dot_rows;
     product.binding_bytes_max = case_.binding_bytes_max;
     kernels::matmul(context, gpu_.uniforms, product);
   });
@@ -116,12 +115,14 @@ Expected MatMulScene::expected() const {
   if (case_.accumulate) expected.values.assign(before_.begin(), before_.end());
   for (const Segment& segment : segments_) {
     const TestMatrix& matrix = segment.matrix;
-    const Sums result = reference(segment);
+    const kernels::MatMulResult result =
+        kernels::matmul_ref({matrix.format, matrix.n_rows, matrix.n_in, matrix.rows}, segment.input,
+                            case_.of_squares ? kernels::kSquareUnit : 1);
     for (size_t i = 0; i < result.sums.size(); ++i) {
       const size_t at = segment.output_offset + i / matrix.n_rows * segment.output_stride + i % matrix.n_rows;
       const double before = case_.accumulate ? before_[at] : 0;
       const double value = before + kernels::activate_ref(segment.activation, result.sums[i]);
-      double error = sum_units(matrix.n_in) * kF32Unit * result.magnitudes[i] + result.doubts[i];
+      double error = sum_units(matrix.n_in) * kF32Unit * result.magnitudes[i];
       if (uses_tiles()) error += kTileError * result.magnitudes[i] + matrix.n_in * tile_underflow(case_);
       if (sums_in_f16()) error += kF16SumsError * result.magnitudes[i];
       if (segment.activation == Activation::squared_relu)
@@ -134,32 +135,6 @@ Expected MatMulScene::expected() const {
     }
   }
   return expected;
-}
-
-MatMulScene::Sums MatMulScene::reference(const Segment& segment) const {
-  const TestMatrix& matrix = segment.matrix;
-  const kernels::MatrixRows rows{matrix.format, matrix.n_rows, matrix.n_in, matrix.rows};
-  const double unit = case_.of_squares ? kernels::kSquareUnit : 1;
-  if (!uses_dot(matrix.format)) {
-    kernels::MatMulResult result = kernels::matmul_ref(rows, segment.input, unit);
-    const size_t n = result.sums.size();
-    return {std::move(result.sums), std::move(result.magnitudes), std::vector<double>(n)};
-  }
-  std::vector<float> values, doubts;
-  for (size_t at = 0; at < segment.input.size(); at += matrix.n_in) {
-    std::vector<float> column(segment.input.begin() + ptrdiff_t(at),
-                              segment.input.begin() + ptrdiff_t(at + matrix.n_in));
-    const kernels::ByteInputs bytes = kernels::byte_inputs_ref(matrix.format, column);
-    values.insert(values.end(), bytes.values.begin(), bytes.values.end());
-    doubts.insert(doubts.end(), bytes.doubts.begin(), bytes.doubts.end());
-  }
-  kernels::MatMulResult result = kernels::matmul_ref(rows, values, unit);
-  return {std::move(result.sums), std::move(result.magnitudes), kernels::matmul_ref(rows, doubts, unit).magnitudes};
-}
-
-bool MatMulScene::uses_dot(format::WeightFormat format) const {
-  return gpu_.half() && case_.mode == kernels::MatMulMode::fast && kernels::has_codes(format) &&
-         case_.n_columns <= kernels::kDotColumnsMax && case_.dot_rows.value_or(kernels::rounds_to_bytes(gpu_.device)) > 0;
 }
 
 bool MatMulScene::uses_tiles() const {

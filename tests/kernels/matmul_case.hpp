@@ -1,12 +1,10 @@
 // A grouped matrix product as data, run in a scene and compared with matmul_ref.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/matmul.hpp"
-#include "kernels/matmul_ref.hpp"
 #include "kernels/values.hpp"
 
 namespace ravenwing::test {
@@ -26,7 +24,6 @@ struct MatMulCase {
   uint64_t binding_bytes_max = 0;
   float input_scale = 1;
   kernels::VecTeam vec_team = kernels::VecTeam::automatic;
-  std::optional<uint32_t> dot_rows = {};
 };
 
 /// The scene of a case: every segment has its own input and output, at offsets of its own, with a column of canaries
@@ -58,12 +55,6 @@ class MatMulScene {
   void add_segment(const SegmentCase& segment);
   void add_regions();
   Expected expected() const;
-  /// [column, n_rows] each; doubts: what rounding inputs to bytes may change.
-  struct Sums {
-    std::vector<double> sums, magnitudes, doubts;
-  };
-  Sums reference(const Segment& segment) const;
-  bool uses_dot(format::WeightFormat format) const;
   bool uses_tiles() const;
   bool sums_in_f16() const;
   std::vector<float> output() const { return case_.output_f32 ? scene_.floats(output_) : scene_.acts(output_); }

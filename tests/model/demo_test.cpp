@@ -16,7 +16,6 @@ void check_demo(Tier tier) {
   if (!device) return;
   GpuModel loaded(*device, demo_model());
   const rwkv7::Reference reference(loaded.source);
-  const Bounds bounds = bounds_of(*device, loaded.source);
   const Prompt prompt = golden_prompts().front();
   Ids ids = prompt.ids;
   ids.insert(ids.end(), prompt.greedy_ids.begin(), prompt.greedy_ids.end());
@@ -32,8 +31,8 @@ void check_demo(Tier tier) {
     const std::vector<float> logits = feed(loaded.model, 0, ids, steps, Outputs::all);
     const float difference = max_difference(logits, expected);
     const double of_state = state_difference(loaded.model.states().read(0), expected_state, reference.config().n_layer);
-    CHECK(difference <= bounds.logits);
-    CHECK(of_state <= bounds.states);
+    CHECK(difference <= bounds_of(tier).logits);
+    CHECK(of_state <= bounds_of(tier).states);
     MESSAGE(fmt::format("{} demo, {} steps: logits {:.2g}, states {:.2g}", gpu::name(tier), steps.size(), difference,
                         of_state));
   }

@@ -70,9 +70,9 @@ void check_mixed_steps(Tier tier) {
   for (uint32_t i = 0; i < lengths.size(); ++i) {
     CAPTURE(i);
     const std::vector<float> alone = feed_new(small.model(), 0, std::span(ids[i]).first(fed[i]));
-    CHECK(max_difference(last[i], alone) <= bounds_of(Tier::t1).logits);
+    CHECK(max_difference(last[i], alone) <= kFastBounds.logits);
     CHECK(state_difference(small->states().read(4 - i), small->states().read(0), small->config().n_layer) <=
-          bounds_of(Tier::t1).states);
+          kFastBounds.states);
   }
 }
 

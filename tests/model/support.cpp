@@ -45,21 +45,6 @@ void add_part(kernels::StepInput& input, const Part& part) {
 
 }  // namespace
 
-Bounds bounds_of(const gpu::Device& device, const rwkv7::ModelSource& source) {
-  bool codes = kernels::has_codes(source.head.tensor->format);
-  for (const rwkv7::LayerSource& layer : source.layers) {
-    for (const rwkv7::MatrixSource* matrix :
-         {&layer.receptance, &layer.key, &layer.value, &layer.output, &layer.ffn_key, &layer.ffn_value})
-      codes = codes || kernels::has_codes(matrix->tensor->format);
-  }
-  return codes && kernels::rounds_to_bytes(device) ? kByteBounds : bounds_of(device.tier());
-}
-
-Bounds fast_bounds(const gpu::Device& device, const rwkv7::ModelSource& source) {
-  const Bounds bounds = bounds_of(device, source);
-  return {std::max(bounds.logits, bounds_of(Tier::t1).logits), std::max(bounds.states, bounds_of(Tier::t1).states)};
-}
-
 std::unique_ptr<gpu::Device> open_device(Tier tier) {
   const char* named = std::getenv("RAVENWING_TEST_DEVICE");
   try {

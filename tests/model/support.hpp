@@ -27,12 +27,8 @@ struct Bounds {
   double states;
 };
 constexpr Bounds bounds_of(Tier tier) { return tier == Tier::t0 ? Bounds{2e-4f, 1e-4} : Bounds{0.02f, 5e-3}; }
-/// Where inputs are rounded to bytes.
-inline constexpr Bounds kByteBounds{0.15f, 3e-2};
-/// What a model on a device may differ from the reference by.
-Bounds bounds_of(const gpu::Device& device, const rwkv7::ModelSource& source);
-/// What fast mode may differ from exact mode by: the same, but for f32.
-Bounds fast_bounds(const gpu::Device& device, const rwkv7::ModelSource& source);
+/// What fast mode may differ from exact mode by.
+inline constexpr Bounds kFastBounds = bounds_of(Tier::t1);
 
 /// The device that RAVENWING_TEST_DEVICE names (as DeviceOptions::selector), at a tier. Null, said once, where there is
 /// no adapter that reaches it; throws then if RAVENWING_REQUIRE_GPU is 1.
