@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "base/half.hpp"
 
 namespace ravenwing::rwkv7 {
 namespace {
@@ -101,33 +102,36 @@ RefState::RefState(const Config& config)
       wkv(size_t(config.n_layer) * config.n_embd * config.head_size),
       channel_shift(size_t(config.n_layer) * config.n_embd) {}
 
-Reference::Reference(const ModelSource& source) : source_(source) {
-  emb_ = decode(source_.emb);
-  head_ = decode(source_.head);
+Reference::Reference(const ModelSource& source, WeightRounding rounding) : source_(source) {
+  emb_ = decode(source_.emb, WeightRounding::none);
+  head_ = decode(source_.head, rounding);
   for (const LayerSource& in : source_.layers) {
     Layer& out = layers_.emplace_back();
-    out.receptance = decode(in.receptance);
-    out.key = decode(in.key);
-    out.value = decode(in.value);
-    out.output = decode(in.output);
-    out.ffn_key = decode(in.ffn_key);
-    out.ffn_value = decode(in.ffn_value);
-    out.w1 = decode(in.w.down);
-    out.w2 = decode(in.w.up);
-    out.a1 = decode(in.a.down);
-    out.a2 = decode(in.a.up);
-    out.v1 = decode(in.v.down);
-    out.v2 = decode(in.v.up);
-    out.g1 = decode(in.g.down);
-    out.g2 = decode(in.g.up);
+    out.receptance = decode(in.receptance, rounding);
+    out.key = decode(in.key, rounding);
+    out.value = decode(in.value, rounding);
+    out.output = decode(in.output, rounding);
+    out.ffn_key = decode(in.ffn_key, rounding);
+    out.ffn_value = decode(in.ffn_value, rounding);
+    out.w1 = decode(in.w.down, rounding);
+    out.w2 = decode(in.w.up, rounding);
+    out.a1 = decode(in.a.down, rounding);
+    out.a2 = decode(in.a.up, rounding);
+    out.v1 = decode(in.v.down, rounding);
+    out.v2 = decode(in.v.up, rounding);
+    out.g1 = decode(in.g.down, rounding);
+    out.g2 = decode(in.g.up, rounding);
   }
 }
 
-Reference::Matrix Reference::decode(const MatrixSource& source) {
+Reference::Matrix Reference::decode(const MatrixSource& source, WeightRounding rounding) {
   Matrix matrix{source.n_out, source.n_in, {}};
   if (!source) return matrix;
   matrix.values.resize(size_t(source.n_out) * source.n_in);
   source.decode_rows(0, source.n_out, matrix.values.data());
+  if (rounding == WeightRounding::f16) {
+    for (float& value : matrix.values) value = f16_to_f32(f32_to_f16(value));
+  }
   return matrix;
 }
 

@@ -17,11 +17,14 @@ struct RefState {
   std::vector<float> channel_shift;  // [n_layer, n_embd]
 };
 
+/// What the weights of products are rounded to; tier T2 multiplies by f16. Embeddings never are.
+enum class WeightRounding { none, f16 };
+
 /// RWKV-7 as in DESIGN of the time mix and channel mix (docs/model.md), matrices decoded to float once, sums in double.
 /// Source: RWKV-LM, RWKV-v7/rwkv_v7_numpy.py. Needs 4 bytes per weight; meant for small models.
 class Reference {
  public:
-  explicit Reference(const ModelSource& source);
+  explicit Reference(const ModelSource& source, WeightRounding rounding = WeightRounding::none);
 
   /// Feeds `ids` and returns the logits after each of them, [ids.size(), n_vocab].
   std::vector<float> forward(std::span<const uint32_t> ids, RefState& state) const;
@@ -37,7 +40,7 @@ class Reference {
     Matrix receptance, key, value, output, ffn_key, ffn_value;
     Matrix w1, w2, a1, a2, v1, v2, g1, g2;
   };
-  static Matrix decode(const MatrixSource& source);
+  static Matrix decode(const MatrixSource& source, WeightRounding rounding);
   static std::vector<float> multiply(const Matrix& matrix, std::span<const float> x);
   void time_mix(size_t layer, std::vector<float>& x, std::vector<float>& v_first, RefState& state) const;
   void channel_mix(size_t layer, std::vector<float>& x, RefState& state) const;

@@ -47,7 +47,7 @@ MatMulScene::MatMulScene(Gpu& gpu, const MatMulCase& matmul_case, uint32_t seed)
 }
 
 void MatMulScene::add_segment(const SegmentCase& segment) {
-  Segment added{random_matrix(segment.format, segment.n_rows, segment.n_in, random_),
+  Segment added{random_matrix(segment.format, segment.n_rows, segment.n_in, random_, case_.weight_scale),
                 segment.activation,
                 {},
                 packed_.size(),

@@ -23,6 +23,7 @@ struct MatMulCase {
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   uint64_t binding_bytes_max = 0;
   float input_scale = 1;
+  float weight_scale = 1;  // of blocks
   kernels::VecTeam vec_team = kernels::VecTeam::automatic;
 };
 

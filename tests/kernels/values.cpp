@@ -78,7 +78,7 @@ TestMatrix packed_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, st
   return matrix;
 }
 
-TestMatrix random_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random) {
+TestMatrix random_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random, float scale) {
   const auto& info = format::info(format);
   REQUIRE(n_in % info.block_weights == 0);
   const size_t n_blocks = size_t(n_rows) * (n_in / info.block_weights);
@@ -96,7 +96,7 @@ TestMatrix random_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, st
     for (std::byte& byte : rows) byte = std::byte(random() >> 24);
     for (size_t i = 0; i < n_blocks; ++i) {
       const float deviation = 0.25f + float(random() >> 8) * 0x1p-26f;
-      format::scale_random_block(format, &rows[i * info.block_bytes], deviation);
+      format::scale_random_block(format, &rows[i * info.block_bytes], deviation * scale);
     }
   }
   return packed_matrix(format, n_rows, n_in, std::move(rows));

@@ -77,8 +77,10 @@ std::vector<format::WeightFormat> other_formats();
 
 /// Rows of a file, packed.
 TestMatrix packed_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t n_in, std::vector<std::byte> rows);
-/// Weights of deviations from 0.25 to 0.5, or uniform in (-1, 1) for plain floats; n_in must be whole blocks.
-TestMatrix random_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random);
+/// Weights of deviations from 0.25 to 0.5 times `scale`, or uniform in (-1, 1) for plain floats; n_in must be whole
+/// blocks.
+TestMatrix random_matrix(format::WeightFormat format, uint32_t n_rows, uint32_t n_in, std::mt19937& random,
+                         float scale = 1);
 
 /// What layer_norm_ref makes of a row, and how far f32 may be from it with a workgroup of 128: each sum adds n / 128 +
 /// 7 terms one after another, square root and division err by a few units (Vulkan allows 2.5 each), all relative to the
