@@ -21,6 +21,7 @@ namespace ravenwing::apps {
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_profile(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_doctor(CLI::App& program);

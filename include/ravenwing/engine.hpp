@@ -15,6 +15,7 @@
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/error.hpp"
 #include "ravenwing/model_info.hpp"
+#include "ravenwing/profile.hpp"
 #include "ravenwing/sampler_params.hpp"
 #include "ravenwing/tokenizer.hpp"
 
@@ -42,6 +43,7 @@ struct EngineOptions {
   LoadMode load = LoadMode::stream;
   bool mmap = true;            // map the file to read its header; its weights are always read
   bool pipeline_cache = true;  // keep compiled shaders in the user's cache folder (README.md)
+  bool profiling = false;      // for profile(): opens the GPU's clock
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
@@ -205,6 +207,10 @@ class Engine {
   Session new_session();
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
+  /// Times a step of `n_tokens` more tokens for each of `n_sequences` empty texts, which need as many free sessions;
+  /// the last token of each is sampled from. Throws Error{bad_request} without EngineOptions::profiling or for a step
+  /// larger than the chunk, Error{unsupported} where the adapter has no clock.
+  StepProfile profile(uint32_t n_sequences, uint32_t n_tokens);
 
   struct [[gnu::visibility("hidden")]] Impl;  // the library's own
 

@@ -56,6 +56,7 @@ Engine::Impl::Impl(const EngineOptions& options)
       tokenizer(tokenizer_of(file, options.vocab)),
       runner(file, source, options),
       chunk(checked_chunk(options.chunk, runner.tokens_max())),
+      profiling(options.profiling),
       cancel(options.cancel),
       slot_used(checked_sessions(options)),
       input(runner.tokens_max()),
@@ -117,6 +118,28 @@ Session Engine::new_session() {
   auto session = std::make_unique<Session::Impl>(*impl_, slot);
   impl_->runner.reset_slot(slot);
   return Session(std::move(session));
+}
+
+StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens) {
+  if (!impl_->profiling) fail(ErrorCode::bad_request, "profile() needs an engine that was opened for profiling");
+  if (n_sequences == 0 || n_tokens == 0 || uint64_t(n_sequences) * n_tokens > impl_->chunk ||
+      n_sequences > impl_->runner.outputs_max()) {
+    fail(ErrorCode::bad_request, "{} texts of {} tokens are no step: it has 1 to {} tokens, and at most {} texts",
+         n_sequences, n_tokens, impl_->chunk, impl_->runner.outputs_max());
+  }
+  std::vector<Session> sessions;
+  kernels::StepInput input(impl_->runner.tokens_max());
+  const std::vector<uint32_t> ids(n_tokens, 1);
+  for (uint32_t i = 0; i < n_sequences; ++i) {
+    sessions.push_back(new_session());
+    const uint32_t slot = sessions.back().impl_->slot;
+    kernels::ControlBlock block = kernels::control_block(SamplerParams{});
+    block.limit = UINT32_MAX;  // a frozen text would leave work out
+    impl_->runner.begin_request(slot, block);
+    input.add_chunk({slot, ids});
+    input.add_output({input.n_tokens() - 1, slot, true});
+  }
+  return impl_->runner.profile(input);
 }
 
 std::vector<Completion> Engine::generate(std::span<const Request> requests) {
@@ -204,8 +227,8 @@ std::vector<double> Session::score(std::span<const uint32_t> ids, const std::fun
   logits_of_each(ids.first(ids.size() - 1), [&](size_t i, std::span<const float> logits) {
     scores.push_back(log_sum_exp(logits) - logits[ids[i + 1]]);
     if (!std::isfinite(scores.back())) {
-      fail(ErrorCode::unsupported, "the model's logits are not finite after {} tokens: its weights or its numbers overflow",
-           i + 1);
+      fail(ErrorCode::unsupported,
+           "the model's logits are not finite after {} tokens: its weights or its numbers overflow", i + 1);
     }
     if (on_progress) on_progress(scores.size());
   });

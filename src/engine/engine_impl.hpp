@@ -20,6 +20,7 @@ struct Engine::Impl {
   Tokenizer tokenizer;
   Runner runner;
   uint32_t chunk;  // tokens of one step at most
+  bool profiling;
   const std::atomic<bool>* cancel;
   std::vector<bool> slot_used;
   kernels::StepInput input;   // reused by every step

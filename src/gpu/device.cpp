@@ -67,11 +67,20 @@ wgpu::Limits required_limits(const wgpu::Adapter& adapter, Tier tier) {
 
 /// No checks of our calls, and none of shaders' indices: every index of ours is within bounds, whatever ids and weights
 /// are (HACKING.md, "Self-test").
-wgpu::DawnTogglesDescriptor unchecked_toggles() {
-  static constexpr const char* kToggles[] = {"skip_validation", "disable_robustness"};
+constexpr const char* kUnchecked[] = {"skip_validation", "disable_robustness"};
+/// Timestamps to the nanosecond; the default rounds them for the sake of web pages.
+constexpr const char* kQuantization[] = {"timestamp_quantization"};
+
+wgpu::DawnTogglesDescriptor toggles_of(const DeviceOptions& options) {
   wgpu::DawnTogglesDescriptor toggles;
-  toggles.enabledToggles = kToggles;
-  toggles.enabledToggleCount = std::size(kToggles);
+  if (!options.validate) {
+    toggles.enabledToggles = kUnchecked;
+    toggles.enabledToggleCount = std::size(kUnchecked);
+  }
+  if (options.timestamps) {
+    toggles.disabledToggles = kQuantization;
+    toggles.disabledToggleCount = std::size(kQuantization);
+  }
   return toggles;
 }
 
@@ -133,6 +142,11 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
     if (matrix_shape_.m == 0)
       fail(ErrorCode::bad_request, "[device] {} has no subgroup matrices that sum in f16", info_.name);
   }
+  if (options.timestamps) {
+    if (!found.adapter.HasFeature(wgpu::FeatureName::TimestampQuery))
+      fail(ErrorCode::unsupported, "[device] {} has no clock that can be read (timestamp-query)", info_.name);
+    features.push_back(wgpu::FeatureName::TimestampQuery);
+  }
   wgpu::DeviceDescriptor descriptor;
   descriptor.requiredFeatures = features.data();
   descriptor.requiredFeatureCount = features.size();
@@ -152,8 +166,8 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
       },
       errors_.get());
 
-  const wgpu::DawnTogglesDescriptor unchecked = unchecked_toggles();
-  if (!options.validate) descriptor.nextInChain = &unchecked;
+  const wgpu::DawnTogglesDescriptor toggles = toggles_of(options);
+  descriptor.nextInChain = &toggles;
   wgpu::DawnCacheDeviceDescriptor cache_descriptor;
   const std::string isolation_key = library_id();  // entries of another library are not for this one
   if (!options.cache_folder.empty()) {

@@ -45,6 +45,7 @@ struct DeviceOptions {
   bool f16_sums = false;               // for tests: subgroup matrices as on an adapter that cannot sum in f32
   std::filesystem::path cache_folder;  // where compiled shaders are kept (gpu/blob_cache.hpp); "": nowhere
   bool validate = true;                // have WebGPU check calls, and shaders every index
+  bool timestamps = false;             // for gpu/timestamps.hpp
   std::string fallback;                // as in DeviceInfo
 };
 

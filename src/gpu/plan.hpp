@@ -27,6 +27,11 @@ inline Binding read(BufferView view) { return {std::move(view), Access::read}; }
 inline Binding read_write(BufferView view) { return {std::move(view), Access::read_write}; }
 inline Binding uniform(BufferView view) { return {std::move(view), Access::uniform}; }
 
+/// What a dispatch has to do, for profiles: bytes of weights and states it must move, and floating-point operations.
+struct Work {
+  uint64_t bytes = 0, flops = 0;
+};
+
 struct Dispatch {
   wgpu::ComputePipeline pipeline;
   wgpu::BindGroup bindings;
@@ -34,6 +39,7 @@ struct Dispatch {
   uint32_t n_immediates = 0;
   Grid grid;
   std::string label;  // layer and role: "L03.time_mix"; what profiles print
+  Work work;
 };
 
 void encode(const wgpu::ComputePassEncoder& pass, const Dispatch& dispatch);
@@ -71,13 +77,14 @@ class Recorder {
   /// `variant.bindings` is filled in from `bindings`; `immediates` is a struct of u32 and f32 of at most 64 bytes.
   template <typename Immediates>
   void dispatch(const std::string& label, ShaderVariant variant, const std::vector<Binding>& bindings,
-                const Immediates& immediates, Grid grid) {
+                const Immediates& immediates, Grid grid, Work work = {}) {
     static_assert(std::is_trivially_copyable_v<Immediates> && sizeof(Immediates) <= 64 && sizeof(Immediates) % 4 == 0);
     Dispatch dispatch;
     dispatch.n_immediates = sizeof(Immediates) / 4;
     std::memcpy(dispatch.immediates.data(), &immediates, sizeof(Immediates));
     dispatch.grid = grid;
     dispatch.label = label;
+    dispatch.work = work;
     add(std::move(dispatch), std::move(variant), bindings);
   }
 

@@ -200,6 +200,16 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) 
   return variant;
 }
 
+gpu::Work work_of(const Window& window, uint32_t n_columns) {
+  gpu::Work work;
+  for (const Piece& piece : window.pieces) {
+    const MatrixView& weights = piece.segment.weights;
+    work.bytes += piece.end - piece.begin;
+    work.flops += uint64_t(2) * weights.n_rows * weights.n_in * n_columns;
+  }
+  return work;
+}
+
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
   const VecTeam team = choose_team(context, product.vec_team);
@@ -243,7 +253,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
        gpu::read(weights_view), gpu::read(product.input), gpu::read_write(product.output)},
       Immediates{uint32_t(window.pieces.size()), n_groups, window.pieces.size() > 1 ? words[1].group_begin : n_groups,
                  n_columns == 1, words[0]},
-      gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))));
+      gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))), work_of(window, n_columns));
 }
 
 }  // namespace

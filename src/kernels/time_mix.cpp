@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint32_t kBlockMax = 16;
 constexpr uint32_t kSharesMax = 4;
+constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
 /// Tokens whose inputs a workgroup has room for: r w k kk kk*a v y of each channel, sums of each quad.
 uint32_t block_tokens(const Context& context, uint32_t head_size) {
@@ -36,6 +37,7 @@ void time_mix(const Context& context, const TimeMix& op) {
     uint32_t n_embd, stride, first_layer;
     float epsilon;
   };
+  const uint64_t state_size = uint64_t(op.n_embd) * op.head_size;
   gpu::ShaderVariant variant = context.variant("time_mix");
   variant.constants.emplace_back("HEAD_SIZE", op.head_size);
   variant.constants.emplace_back("BLOCK", block_tokens(context, op.head_size));
@@ -52,7 +54,8 @@ void time_mix(const Context& context, const TimeMix& op) {
       {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v), gpu::read(op.up),
        gpu::read_write(op.v_first), gpu::read(op.vectors), gpu::read_write(op.wkv_state), gpu::read_write(op.gated)},
       Immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon},
-      gpu::Grid{op.n_embd / op.head_size, context.n_chunks});
+      gpu::Grid{op.n_embd / op.head_size, context.n_chunks},
+      {8 * state_size * context.n_chunks, kFlopsPerElement * state_size * context.n_tokens});
 }
 
 }  // namespace ravenwing::kernels

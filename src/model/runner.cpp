@@ -91,6 +91,27 @@ MemoryUse Runner::memory() const {
           impl_->device->bytes_used(gpu::Account::scratch)};
 }
 
+StepProfile Runner::profile(const kernels::StepInput& input) {
+  using Clock = std::chrono::steady_clock;
+  const auto us_since = [](Clock::time_point begin) {
+    return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+  };
+  constexpr int kSteps = 10;
+  StepProfile profile;
+  impl_->model->submit(input);  // compiles, loads
+  impl_->device->wait_idle();
+  const Clock::time_point begin = Clock::now();
+  for (int i = 0; i < kSteps; ++i) {
+    const Clock::time_point submit_begin = Clock::now();
+    impl_->model->submit(input);
+    profile.encode_us += us_since(submit_begin) / kSteps;
+  }
+  impl_->device->wait_idle();
+  profile.step_us = us_since(begin) / kSteps;
+  profile.dispatches = impl_->model->profile(input);
+  return profile;
+}
+
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }
 void Runner::launch(const kernels::StepInput& input) { impl_->model->launch(input); }
 void Runner::forget_sampled() { impl_->model->forget_sampled(); }

@@ -9,6 +9,7 @@
 #include "model/rwkv7_tensors.hpp"
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/engine.hpp"
+#include "ravenwing/profile.hpp"
 
 namespace ravenwing {
 
@@ -35,6 +36,9 @@ class Runner {
   uint32_t outputs_max() const;
 
   void submit(const kernels::StepInput& input);
+  /// Times a step, by dispatches and as a whole. The states advance by several such steps. Needs
+  /// EngineOptions::profiling.
+  StepProfile profile(const kernels::StepInput& input);
   /// The same, and sends the results of its outputs to the host, for take_sampled(). At most kernels::kStepsInFlight.
   void launch(const kernels::StepInput& input);
   /// Of the oldest launched step that was not taken yet; waits for it.

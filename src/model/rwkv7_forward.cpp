@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/bytes.hpp"
+#include "gpu/timestamps.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/layer_norm.hpp"
 #include "kernels/penalties.hpp"
@@ -267,6 +268,26 @@ void Model::run_while_loading(const gpu::Plan& steps) {
     throw;
   }
   if (loader_->is_loaded(loader_->n_sections() - 1)) loader_.reset();
+}
+
+std::vector<ProfiledDispatch> Model::profile(const kernels::StepInput& input) {
+  const gpu::Plan& steps = plan(bucket_of(input));
+  device_.write(scratch_.step, 0, input.as_bytes());
+  const std::vector<std::optional<gpu::Span>> spans = gpu::time_dispatches(device_, steps);
+  std::vector<ProfiledDispatch> result;
+  std::optional<uint64_t> first_ns;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    const gpu::Dispatch& dispatch = steps.dispatches()[i];
+    ProfiledDispatch& profiled = result.emplace_back();
+    profiled.label = dispatch.label;
+    profiled.bytes = dispatch.work.bytes;
+    profiled.flops = dispatch.work.flops;
+    if (!spans[i]) continue;
+    if (!first_ns) first_ns = spans[i]->begin_ns;
+    profiled.us = double(spans[i]->end_ns - spans[i]->begin_ns) / 1e3;
+    if (spans[i]->begin_ns >= *first_ns) profiled.begin_us = double(spans[i]->begin_ns - *first_ns) / 1e3;
+  }
+  return result;
 }
 
 void Model::submit(const kernels::StepInput& input) { device_.submit(encode(input).Finish()); }

@@ -10,6 +10,7 @@
 #include "kernels/matmul.hpp"
 #include "model/rwkv7_state.hpp"
 #include "model/rwkv7_weights.hpp"
+#include "ravenwing/profile.hpp"
 
 namespace ravenwing::rwkv7 {
 
@@ -46,6 +47,8 @@ class Model {
   void submit(const kernels::StepInput& input);
   /// The dispatches of such a step, for measuring.
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
+  /// Runs such a step, which must not be the first of a lazy model, dispatch by dispatch, timing each.
+  std::vector<ProfiledDispatch> profile(const kernels::StepInput& input);
   /// The same, and sends what is sampled to the host. At most kStepsInFlight steps may be
   /// launched and not yet taken.
   void launch(const kernels::StepInput& input);

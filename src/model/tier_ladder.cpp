@@ -58,7 +58,8 @@ TierLadder::TierLadder(const rwkv7::ModelSource& source, const EngineOptions& op
 }
 
 gpu::DeviceOptions TierLadder::device_options() const {
-  gpu::DeviceOptions result{.selector = options_.device, .tier = asked_ ? asked_ : tier_};
+  gpu::DeviceOptions result{
+      .selector = options_.device, .tier = asked_ ? asked_ : tier_, .timestamps = options_.profiling};
   if (const auto folder = cache_folder(); folder && options_.pipeline_cache)
     result.cache_folder = *folder / "pipelines";
   return result;

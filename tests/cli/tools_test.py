@@ -150,6 +150,50 @@ class BenchTest(ProgramTest):
 
 
 @needs_adapter
+class ProfileTest(ProgramTest):
+    N_LAYER, N_EMBD, N_FFN, HEAD_SIZE = 6, 512, 2048, 64
+    KINDS = {"embed Q4_K": 1, "time_mix": 6, "time_mix.token_shift": 6, "time_mix.low_rank_down F16": 6, "head Q6_K": 1,
+             "sample": 1}
+
+    def test_json(self):
+        profile = self.run_json("profile", "--repeat", "2")
+        self.assertEqual((profile["sequences"], profile["tokens"]), (1, 1))
+        self.assertTrue(0 < profile["encode_us"] <= profile["step_us"])
+        kinds = {kind["name"]: kind for kind in profile["kinds"]}
+        self.assertEqual({name: kinds[name]["calls"] for name in self.KINDS}, self.KINDS)
+        self.assertEqual([kind["us"] for kind in profile["kinds"]],
+                         sorted((kind["us"] for kind in profile["kinds"]), reverse=True))
+        self.assertTrue(all(kind["us"] >= 0 for kind in kinds.values()))
+        # The head: 8192 rows of 512 weights in blocks of 256, 210 bytes each, padded to 16; a product and a sum for each.
+        self.assertEqual(kinds["head Q6_K"]["bytes"], N_VOCAB * 432)
+        self.assertEqual(kinds["head Q6_K"]["flops"], 2 * N_VOCAB * self.N_EMBD)
+        # States are read and written.
+        self.assertEqual(kinds["time_mix"]["bytes"], self.N_LAYER * 8 * self.N_EMBD * self.HEAD_SIZE)
+        # The GPU is busy with them for most of a step.
+        self.assertGreater(sum(kind["us"] for kind in kinds.values()), 0.2 * profile["step_us"])
+
+    def test_trace_and_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "trace.json")
+            text = self.run_program("profile", "--repeat", "1", "-n", "3", "--sequences", "2", "--trace", path)[0].decode()
+            self.assertRegex(text, r"\A2 x 3 tokens on .* us a step")
+            self.assertRegex(text, r"(?m)^channel_mix\.value Q4_K +6 +[\d.]+ +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+$")
+            with open(path, encoding="utf-8") as file:
+                events = json.load(file)["traceEvents"]
+        spans = [event for event in events if event["ph"] == "X" and event["tid"] == 2]
+        self.assertIn("L05.time_mix", [span["name"] for span in spans])
+        self.assertIn("L00.channel_mix.key Q4_K", [span["name"] for span in spans])
+        self.assertTrue(all(span["ts"] >= 0 and span["dur"] >= 0 for span in spans))
+        # One after another, as the plan has them.
+        for before, after in zip(spans, spans[1:]):
+            self.assertGreaterEqual(after["ts"], before["ts"])
+
+    def test_flags(self):
+        self.expect_error("profile", "--sequences", "100", "-n", "100", status=2, words=["100 texts of 100 tokens", "512"])
+        self.expect_error("profile", "--trace", "/nonexistent/trace", "--repeat", "1", status=1, words=["/nonexistent/trace"])
+
+
+@needs_adapter
 class LogitsTest(ProgramTest):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()

@@ -1,0 +1,205 @@
+// ravenwing profile: where the time of a step goes on the GPU.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.hpp"
+#include "ravenwing/synthetic.hpp"
+#include "terminal.hpp"
+
+namespace ravenwing::apps {
+namespace {
+
+struct ProfileFlags {
+  EngineFlags engine;
+  std::string synthetic, trace;
+  uint32_t n_sequences = 1, n_tokens = 1, repeat = 5;
+  bool json = false;
+};
+
+/// Dispatches of one kind, those of all layers together.
+struct Kind {
+  std::string name;
+  uint32_t calls = 0, timed = 0;
+  double us = 0;
+  uint64_t bytes = 0, flops = 0;
+};
+
+/// "time_mix.output Q4_K" of "L03.time_mix.output Q4_K".
+std::string kind_of(const std::string& label) {
+  const size_t dot = label.find('.');
+  const bool of_layer =
+      label.size() > 1 && label[0] == 'L' && dot != label.npos &&
+      std::all_of(label.begin() + 1, label.begin() + ptrdiff_t(dot), [](char c) { return c >= '0' && c <= '9'; });
+  return of_layer ? label.substr(dot + 1) : label;
+}
+
+/// The one that took least GPU time.
+const StepProfile& best_of(const std::vector<StepProfile>& profiles) {
+  const auto total = [](const StepProfile& profile) {
+    double us = 0;
+    for (const ProfiledDispatch& dispatch : profile.dispatches) us += dispatch.us.value_or(0);
+    return us;
+  };
+  return *std::min_element(profiles.begin(), profiles.end(),
+                           [&](const StepProfile& a, const StepProfile& b) { return total(a) < total(b); });
+}
+
+/// The slowest first.
+std::vector<Kind> kinds_of(const StepProfile& profile) {
+  std::map<std::string, Kind> kinds;
+  for (const ProfiledDispatch& dispatch : profile.dispatches) {
+    Kind& kind = kinds[kind_of(dispatch.label)];
+    kind.name = kind_of(dispatch.label);
+    kind.calls += 1;
+    if (!dispatch.us) continue;
+    kind.timed += 1;
+    kind.us += *dispatch.us;
+    kind.bytes += dispatch.bytes;
+    kind.flops += dispatch.flops;
+  }
+  std::vector<Kind> sorted;
+  for (auto& [name, kind] : kinds) sorted.push_back(std::move(kind));
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Kind& a, const Kind& b) { return a.us > b.us; });
+  return sorted;
+}
+
+double dispatch_us(const std::vector<Kind>& kinds) {
+  double us = 0;
+  for (const Kind& kind : kinds) us += kind.us;
+  return us;
+}
+
+/// Per microsecond, or nothing where there is nothing to tell.
+std::string rate(uint64_t amount, double us, double unit) {
+  return amount == 0 || us <= 0 ? std::string("-") : fmt::format("{:.1f}", double(amount) / us * 1e6 / unit);
+}
+
+std::string to_text(const Engine& engine, const ProfileFlags& flags, const StepProfile& profile) {
+  const std::vector<Kind> kinds = kinds_of(profile);
+  const double all_us = dispatch_us(kinds);
+  std::string text = fmt::format(
+      "{} x {} tokens on {} {}: {:.0f} us a step ({:.1f} tok/s); the CPU records and submits it in {:.0f} us\n"
+      "Dispatch by dispatch {:.0f} us (each timed by itself, which adds to the short ones):\n\n"
+      "{:36}{:>6}{:>12}{:>10}{:>8}{:>10}{:>10}\n",
+      flags.n_sequences, flags.n_tokens, printable(engine.device().name), engine.device().tier, profile.step_us,
+      1e6 * flags.n_sequences * flags.n_tokens / profile.step_us, profile.encode_us, all_us, "dispatch", "calls", "us",
+      "us each", "share", "GB/s", "TFLOP/s");
+  for (const Kind& kind : kinds) {
+    if (kind.timed == 0) {
+      text += fmt::format("{:36}{:>6}{:>12}\n", printable(kind.name), kind.calls, "n/a");
+      continue;
+    }
+    text += fmt::format("{:36}{:>6}{:>12.1f}{:>10.2f}{:>7.1f}%{:>10}{:>10}\n", printable(kind.name), kind.calls,
+                        kind.us, kind.us / kind.timed, all_us > 0 ? 100 * kind.us / all_us : 0,
+                        rate(kind.bytes, kind.us, 1e9), rate(kind.flops, kind.us, 1e12));
+  }
+  return text;
+}
+
+std::string to_json(const Engine& engine, const ProfileFlags& flags, const StepProfile& profile) {
+  nlohmann::ordered_json json = {{"device", engine.device().name},
+                                 {"driver", engine.device().driver},
+                                 {"tier", engine.device().tier},
+                                 {"validated", engine.device().validated},
+                                 {"sequences", flags.n_sequences},
+                                 {"tokens", flags.n_tokens},
+                                 {"step_us", profile.step_us},
+                                 {"encode_us", profile.encode_us},
+                                 {"kinds", nlohmann::ordered_json::array()}};
+  for (const Kind& kind : kinds_of(profile)) {
+    json["kinds"].push_back({{"name", kind.name},
+                             {"calls", kind.calls},
+                             {"us", kind.timed > 0 ? nlohmann::ordered_json(kind.us) : nlohmann::ordered_json(nullptr)},
+                             {"bytes", kind.bytes},
+                             {"flops", kind.flops}});
+  }
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+/// In the form that Perfetto and chrome://tracing read: a track of the CPU, one of the GPU.
+std::string to_trace(const StepProfile& profile) {
+  enum Track { kCpu = 1, kGpu = 2 };
+  nlohmann::ordered_json events = nlohmann::ordered_json::array();
+  for (const auto& [track, name] : {std::pair(kCpu, "CPU"), std::pair(kGpu, "GPU")}) {
+    events.push_back(
+        {{"ph", "M"}, {"name", "thread_name"}, {"pid", 1}, {"tid", int(track)}, {"args", {{"name", name}}}});
+  }
+  events.push_back({{"ph", "X"},
+                    {"name", "record and submit"},
+                    {"pid", 1},
+                    {"tid", int(kCpu)},
+                    {"ts", 0},
+                    {"dur", profile.encode_us}});
+  for (const ProfiledDispatch& dispatch : profile.dispatches) {
+    if (!dispatch.us || !dispatch.begin_us) continue;
+    events.push_back({{"ph", "X"},
+                      {"name", dispatch.label},
+                      {"cat", kind_of(dispatch.label)},
+                      {"pid", 1},
+                      {"tid", int(kGpu)},
+                      {"ts", *dispatch.begin_us},
+                      {"dur", *dispatch.us},
+                      {"args", {{"bytes", dispatch.bytes}, {"flops", dispatch.flops}}}});
+  }
+  const nlohmann::ordered_json trace = {{"displayTimeUnit", "ns"}, {"traceEvents", std::move(events)}};
+  return trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+void write_trace(const std::string& path, const StepProfile& profile) {
+  std::ofstream file(path, std::ios::binary);
+  file << to_trace(profile);
+  file.close();
+  if (!file) fail(ErrorCode::bad_file, "the trace could not be written to '{}'", printable(path));
+}
+
+void run(ProfileFlags& flags) {
+  if (!flags.synthetic.empty() && !flags.engine.model.empty())
+    fail(ErrorCode::bad_request, "give either -m FILE or --synthetic SHAPE:QUANT");
+  std::unique_ptr<SyntheticModel> synthetic;
+  if (!flags.synthetic.empty()) {
+    synthetic = std::make_unique<SyntheticModel>(flags.synthetic);
+    flags.engine.model = synthetic->path();
+  }
+  Engine engine = open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true});
+  std::vector<StepProfile> profiles;
+  for (uint32_t i = 0; i < flags.repeat; ++i) {
+    check_interrupted();
+    profiles.push_back(engine.profile(flags.n_sequences, flags.n_tokens));
+  }
+  const StepProfile& best = best_of(profiles);
+  if (!flags.trace.empty()) write_trace(flags.trace, best);
+  write_out(flags.json ? to_json(engine, flags, best) : to_text(engine, flags, best));
+}
+
+}  // namespace
+
+void add_profile(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("profile", "show where the time of a step goes on the GPU");
+  auto flags = std::make_shared<ProfileFlags>();
+  command->add_option("--synthetic", flags->synthetic, "random weights of a real shape, made in memory: 2.9b:q4_k_m")
+      ->type_name("SHAPE:QUANT");
+  command->add_option("--sequences", flags->n_sequences, "texts that share the step")
+      ->type_name("B")
+      ->check(CLI::Range(1u, 512u))
+      ->capture_default_str();
+  command->add_option("-n,--tokens", flags->n_tokens, "new tokens of each: 1 is decoding, many are a prompt")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 512u))
+      ->capture_default_str();
+  command->add_option("--repeat", flags->repeat, "profiles to take; the fastest is shown")
+      ->type_name("R")
+      ->check(CLI::Range(1u, 1000u))
+      ->capture_default_str();
+  command->add_option("--trace", flags->trace, "write every dispatch to this file, for ui.perfetto.dev")
+      ->type_name("FILE");
+  command->add_flag("--json", flags->json, "one JSON object");
+  add_engine_flags(*command, flags->engine);
+  command->footer("Example:\n  ravenwing profile --synthetic 2.9b:q4_k_m --tokens 512 --trace step.json");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace ravenwing::apps
