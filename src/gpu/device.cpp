@@ -84,6 +84,19 @@ wgpu::DawnTogglesDescriptor toggles_of(const DeviceOptions& options) {
   return toggles;
 }
 
+std::vector<wgpu::FeatureName> required_features(const wgpu::Adapter& adapter, const std::string& adapter_name,
+                                                 Tier tier, const DeviceOptions& options) {
+  std::vector<wgpu::FeatureName> features;
+  if (tier >= Tier::t1) features = {wgpu::FeatureName::ShaderF16, wgpu::FeatureName::Subgroups};
+  if (tier >= Tier::t2) features.push_back(wgpu::FeatureName::ChromiumExperimentalSubgroupMatrix);
+  if (options.timestamps) {
+    if (!adapter.HasFeature(wgpu::FeatureName::TimestampQuery))
+      fail(ErrorCode::unsupported, "[device] {} has no clock that can be read (timestamp-query)", adapter_name);
+    features.push_back(wgpu::FeatureName::TimestampQuery);
+  }
+  return features;
+}
+
 // Called from any thread; nothing may be thrown through Dawn.
 size_t load_blob(std::span<const std::byte> key, std::span<std::byte> value, BlobCache* cache) {
   try {
@@ -134,18 +147,11 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
   info_.validated = options.validate;
 
   const wgpu::Limits required = required_limits(found.adapter, tier_);
-  std::vector<wgpu::FeatureName> features;
-  if (tier_ >= Tier::t1) features = {wgpu::FeatureName::ShaderF16, wgpu::FeatureName::Subgroups};
+  const std::vector<wgpu::FeatureName> features = required_features(found.adapter, info_.name, tier_, options);
   if (tier_ >= Tier::t2) {
-    features.push_back(wgpu::FeatureName::ChromiumExperimentalSubgroupMatrix);
     matrix_shape_ = options.f16_sums ? found.f16_sums_shape : found.matrix_shape;
     if (matrix_shape_.m == 0)
       fail(ErrorCode::bad_request, "[device] {} has no subgroup matrices that sum in f16", info_.name);
-  }
-  if (options.timestamps) {
-    if (!found.adapter.HasFeature(wgpu::FeatureName::TimestampQuery))
-      fail(ErrorCode::unsupported, "[device] {} has no clock that can be read (timestamp-query)", info_.name);
-    features.push_back(wgpu::FeatureName::TimestampQuery);
   }
   wgpu::DeviceDescriptor descriptor;
   descriptor.requiredFeatures = features.data();
