@@ -196,11 +196,7 @@ void run(BenchFlags& flags) {
     write_synthetic_model(flags.synthetic, flags.write);
     flags.engine.model = flags.write;
   }
-  std::unique_ptr<SyntheticModel> synthetic;
-  if (!flags.synthetic.empty() && flags.write.empty()) {
-    synthetic = std::make_unique<SyntheticModel>(flags.synthetic);
-    flags.engine.model = synthetic->path();
-  }
+  const auto synthetic = use_synthetic(flags.write.empty() ? flags.synthetic : "", flags.engine);
   Engine engine = open_engine(flags.engine, {.max_sessions = std::max(flags.batch, 1u)});
   Results results;
   results.host_anonymous_bytes = process_bytes("RssAnon:");

@@ -44,6 +44,14 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_flag("--no-pipeline-cache", flags.no_pipeline_cache, "compile all shaders anew, and keep none");
 }
 
+std::unique_ptr<SyntheticModel> use_synthetic(const std::string& spec, EngineFlags& flags) {
+  if (spec.empty()) return nullptr;
+  if (!flags.model.empty()) fail(ErrorCode::bad_request, "give either -m FILE or --synthetic SHAPE:QUANT");
+  auto synthetic = std::make_unique<SyntheticModel>(spec);
+  flags.model = synthetic->path();
+  return synthetic;
+}
+
 Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   // Shared: a lazy engine goes on loading when this function has returned.
   auto progress = std::make_shared<Progress>("loading");

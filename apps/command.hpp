@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "ravenwing/engine.hpp"
+#include "ravenwing/synthetic.hpp"
 
 namespace CLI {
 class App;
@@ -46,6 +48,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags);
 /// All of SamplerParams but the seed.
 void add_sampler_flags(CLI::App& command, SamplerParams& sampler);
 void add_device_flag(CLI::App& command, std::string& device);
+
+/// The model of --synthetic SPEC, in place of that of -m; null where `spec` is "". It must outlive the engine.
+std::unique_ptr<SyntheticModel> use_synthetic(const std::string& spec, EngineFlags& flags);
 
 /// Opens the device and loads the model, with a progress bar where loading takes long, and says so where a CPU has to
 /// stand in for the GPU. Ctrl-C ends this and every later call of the engine.

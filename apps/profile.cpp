@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "command.hpp"
-#include "ravenwing/synthetic.hpp"
 #include "terminal.hpp"
 
 namespace ravenwing::apps {
@@ -157,13 +156,7 @@ void write_trace(const std::string& path, const StepProfile& profile) {
 }
 
 void run(ProfileFlags& flags) {
-  if (!flags.synthetic.empty() && !flags.engine.model.empty())
-    fail(ErrorCode::bad_request, "give either -m FILE or --synthetic SHAPE:QUANT");
-  std::unique_ptr<SyntheticModel> synthetic;
-  if (!flags.synthetic.empty()) {
-    synthetic = std::make_unique<SyntheticModel>(flags.synthetic);
-    flags.engine.model = synthetic->path();
-  }
+  const auto synthetic = use_synthetic(flags.synthetic, flags.engine);
   Engine engine = open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true});
   std::vector<StepProfile> profiles;
   for (uint32_t i = 0; i < flags.repeat; ++i) {

@@ -18,7 +18,7 @@ constexpr uint32_t kSteps[] = {1, 1, 4, 40};
 /// As the runner's, so that many pipelines are the same.
 constexpr uint32_t kTokensMax = 512;
 
-/// What rounding may do; measured on lavapipe and on an H100 it does a tenth of this. Wrong kernels are off by whole
+/// What rounding may do; measured on lavapipe and on an H200 it does a tenth of this. Wrong kernels are off by whole
 /// numbers.
 struct Bounds {
   double logits;  // as they stand

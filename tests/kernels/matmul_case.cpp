@@ -19,9 +19,9 @@ constexpr uint64_t kWeightsOffset = 16;
 /// Sums of one element: n_in / 8 octets one after another (matmul_mat), the 64 parts of a team (matmul_vec on T0) and
 /// what is within an octet, each rounding relative to the sum of absolute values.
 double sum_units(uint32_t n_in) { return n_in / 8.0 + 64 + 8; }
-/// matmul_tile takes weights in f16, and squares of inputs.
+/// matmul_tile takes weights in f16, which a GPU may round either way.
 constexpr double kTileError = 2 * kF16Unit;
-/// Weights, and squares as parts of 256, that are subnormal in f16 lose what lies below 2^-24.
+/// Weights that are subnormal in f16 lose what lies below 2^-24.
 double tile_underflow(const MatMulCase& matmul_case) {
   const double scale = matmul_case.input_scale;
   return 0x1p-24 * scale * (matmul_case.of_squares ? kernels::kSquareUnit : 1);

@@ -128,7 +128,9 @@ void check_random(Tier tier, const std::vector<Case>& cases) {
     CAPTURE(why);
     write_random_gguf(folder / "model", options);
     GpuModel loaded(*device, folder / "model");
-    const rwkv7::Reference reference(loaded.source);
+    // The oracle rounds where the kernels do: most of the text goes through products of f16 on T2.
+    const auto rounding = tier == Tier::t2 ? rwkv7::WeightRounding::f16 : rwkv7::WeightRounding::none;
+    const rwkv7::Reference reference(loaded.source, rounding);
     const Ids ids = some_ids(23, options.n_vocab);
     rwkv7::RefState state(reference.config());
     const std::vector<float> expected = reference.forward(ids, state);
@@ -136,9 +138,8 @@ void check_random(Tier tier, const std::vector<Case>& cases) {
     const float difference = max_difference(found, expected) / deviation(expected);
     const double of_states = state_difference(loaded.model.states().read(0),
                                               {state.time_shift, state.wkv, state.channel_shift}, options.n_layer);
-    const float of_rounding = effect_of_f16_weights(tier, loaded.source, ids) / deviation(expected);
     const float bound =
-        std::max(relative_bound(tier), converts_low_rank(options) ? kConvertedBound : 0) + kRoundingShare * of_rounding;
+        converts_low_rank(options) ? std::max(kConvertedBound, relative_bound(tier)) : relative_bound(tier);
     CHECK(difference <= bound);
     CHECK(of_states <= std::max(bounds_of(tier).states, converts_low_rank(options) ? 2e-3 : 0));
     MESSAGE(fmt::format("{} {}: logits {:.2g}, states {:.2g}", gpu::name(tier), why, difference, of_states));

@@ -11,7 +11,6 @@
 
 #include "base/bytes.hpp"
 #include "base/resources.hpp"
-#include "model/rwkv7_ref.hpp"
 #include "support/files.hpp"
 #include "support/npy.hpp"
 #include "support/shared_data.hpp"
@@ -45,13 +44,6 @@ void add_part(kernels::StepInput& input, const Part& part) {
 }
 
 }  // namespace
-
-float effect_of_f16_weights(Tier tier, const rwkv7::ModelSource& source, const Ids& ids) {
-  if (tier != Tier::t2) return 0;
-  rwkv7::RefState state(source.config), rounded_state(source.config);
-  return max_difference(rwkv7::Reference(source).forward(ids, state),
-                        rwkv7::Reference(source, rwkv7::WeightRounding::f16).forward(ids, rounded_state));
-}
 
 std::unique_ptr<gpu::Device> open_device(Tier tier) {
   const char* named = std::getenv("RAVENWING_TEST_DEVICE");

@@ -30,13 +30,6 @@ constexpr Bounds bounds_of(Tier tier) { return tier == Tier::t0 ? Bounds{2e-4f, 
 /// What fast mode may differ from exact mode by.
 inline constexpr Bounds kFastBounds = bounds_of(Tier::t1);
 
-/// How far weights rounded to f16, which T2 multiplies by, move the logits after `ids` by themselves, as the CPU
-/// computes it; 0 on other tiers. A model may magnify that: the first token of a text has y = v (k r), and where k r
-/// nearly vanishes the group norm blows up what rounding leaves of it. Other roundings come on top of that, and are
-/// magnified likewise: tests allow kRoundingShare of it.
-inline constexpr float kRoundingShare = 1.5f;
-float effect_of_f16_weights(Tier tier, const rwkv7::ModelSource& source, const Ids& ids);
-
 /// The device that RAVENWING_TEST_DEVICE names (as DeviceOptions::selector), at a tier. Null, said once, where there is
 /// no adapter that reaches it; throws then if RAVENWING_REQUIRE_GPU is 1.
 std::unique_ptr<gpu::Device> open_device(Tier tier);
