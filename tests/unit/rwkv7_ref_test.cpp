@@ -188,6 +188,23 @@ TEST_CASE("a text in pieces gives the same logits and state as in one go") {
   CHECK(std::any_of(whole.wkv.begin(), whole.wkv.end(), [](float value) { return value != 0; }));
 }
 
+TEST_CASE("weights rounded to f16 are those of a model in f16, and others of a quantised one") {
+  const test::TemporaryFolder folder;
+  const std::vector<uint32_t> ids = {10, 20, 30};
+  const auto is_changed = [&](format::WeightFormat matrices) {
+    test::RandomModelOptions options;
+    options.matrices = matrices;
+    test::write_random_gguf(folder / "a.gguf", options);
+    const auto file = format::ModelFile::open(folder / "a.gguf");
+    const auto source = rwkv7::read_model_source(file);
+    const Reference plain(source), rounded(source, rwkv7::WeightRounding::f16);
+    RefState plain_state(source.config), rounded_state(source.config);
+    return plain.forward(ids, plain_state) != rounded.forward(ids, rounded_state);
+  };
+  CHECK_FALSE(is_changed(format::WeightFormat::f16));
+  CHECK(is_changed(format::WeightFormat::q8_0));
+}
+
 TEST_CASE("a token outside the vocabulary is refused") {
   const test::TemporaryFolder folder;
   test::write_random_gguf(folder / "a.gguf", {});
