@@ -1,9 +1,11 @@
 // tests/model/exact_test.cpp: exact mode gives the same bits alone, in any batch and under any chunking; fast mode
 // agrees with it.
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <numeric>
 
+#include "kernels/matmul.hpp"
 #include "model/support.hpp"
 #include "support/files.hpp"
 #include "support/random_model.hpp"
@@ -137,6 +139,9 @@ void check_exact_demo(Tier tier) {
   check_batch(loaded.model, {5, 0, 9, 1}, {1, 3, 1, 1});
 }
 
+/// Whether a step of `n_tokens` is one of matmul_tile on T2: plans are made for powers of two.
+bool takes_tiles(size_t n_tokens) { return std::bit_ceil(n_tokens) >= kernels::kMatMulMatColumnsMin; }
+
 /// Every number of tokens that takes another kernel, and those between.
 void check_fast(Tier tier, WeightFormat format) {
   const auto device = open_device(tier);
@@ -145,8 +150,12 @@ void check_fast(Tier tier, WeightFormat format) {
   shape.n_embd = shape.n_ffn = 256;  // blocks of K-quants
   shape.rank_w = shape.rank_a = shape.rank_v = shape.rank_g = info(format).block_weights == 1 ? 24 : 256;
   const TemporaryFolder folder;
-  write_random_gguf(folder / "model", shape);
+  const GgufWriter model = random_gguf(shape);
+  write_file(folder / "model", model.bytes());
   GpuModel fast(*device, folder / "model"), exact(*device, folder / "model", exact_options());
+  // The products of T2 have weights of f16, which by itself may move a logit by 0.009.
+  write_file(folder / "rounded", with_f16_products(model).bytes());
+  GpuModel exact_of_tiles(*device, folder / "rounded", exact_options());
   std::vector<size_t> counts(20);
   std::iota(counts.begin(), counts.end(), 1);
   counts.insert(counts.end(), {64, 512});
@@ -156,9 +165,10 @@ void check_fast(Tier tier, WeightFormat format) {
   for (const size_t count : counts) {
     CAPTURE(count);
     const auto some = std::span(ids).first(count);
+    rwkv7::Model& expected = tier == Tier::t2 && takes_tiles(count) ? exact_of_tiles.model : exact.model;
     const float of_logits =
-        max_difference(feed_new(fast.model, 0, some, Outputs::all), feed_new(exact.model, 0, some, Outputs::all));
-    const double of_states = state_difference(fast.model.states().read(0), exact.model.states().read(0), shape.n_layer);
+        max_difference(feed_new(fast.model, 0, some, Outputs::all), feed_new(expected, 0, some, Outputs::all));
+    const double of_states = state_difference(fast.model.states().read(0), expected.states().read(0), shape.n_layer);
     CHECK(of_logits <= kFastBounds.logits);
     CHECK(of_states <= kFastBounds.states);
     logits = std::max(logits, of_logits);

@@ -290,6 +290,18 @@ SafetensorsWriter random_safetensors(const RandomModelOptions& options) {
   return writer;
 }
 
+GgufWriter with_f16_products(GgufWriter model) {
+  for (GgufWriter::Tensor& tensor : model.tensors) {
+    if (tensor.ne.size() != 2 || tensor.name == "token_embd.weight") continue;
+    std::vector<float> weights(size_t(tensor.ne[0] * tensor.ne[1]));
+    format::dequantize(format::from_ggml_type(tensor.type).value(), tensor.data.data(), weights);
+    tensor.data.clear();
+    for (const float weight : weights) append(tensor.data, f32_to_f16(weight));
+    tensor.type = ggml_type_number(WeightFormat::f16);
+  }
+  return model;
+}
+
 void write_random_gguf(const std::filesystem::path& path, const RandomModelOptions& options) {
   write_file(path, random_gguf(options).bytes());
 }

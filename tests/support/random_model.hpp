@@ -35,6 +35,9 @@ GgufWriter random_gguf(const RandomModelOptions& options);
 /// Plain formats only.
 SafetensorsWriter random_safetensors(const RandomModelOptions& options);
 
+/// The model with the weights of its products rounded to f16, as tier T2 multiplies by them. Embeddings stay.
+GgufWriter with_f16_products(GgufWriter model);
+
 void write_random_gguf(const std::filesystem::path& path, const RandomModelOptions& options);
 void write_random_safetensors(const std::filesystem::path& path, const RandomModelOptions& options);
 
