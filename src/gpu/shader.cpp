@@ -2,8 +2,10 @@
 #include "gpu/shader.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <set>
+#include <utility>
 
 namespace ravenwing::gpu {
 namespace {
@@ -36,20 +38,66 @@ class Linker {
   }
 
  private:
-  void include(const std::string& role) {
+  /// The file that plays a role: its name and text.
+  ShaderLibrary::const_iterator file_of(const std::string& role) const {
     std::string name = role;
     for (const auto& [module_role, file] : variant_.modules) {
       if (module_role == role) name = file;
     }
-    if (!included_.insert(name).second) {
-      if (open_.contains(name)) bug(fmt::format("{} imports itself", name));
-      return;
-    }
     const auto file = library_.find(name);
     if (file == library_.end()) bug(fmt::format("no shader named {}", name));
-    open_.insert(name);
-    add_lines(file->second);
-    open_.erase(name);
+    return file;
+  }
+
+  static bool is_template(std::string_view text) { return text.find("//@template\n") != text.npos; }
+
+  /// A template stands once for each suffix that its importers give it; other files stand once.
+  void include(const std::string& role) {
+    const auto& [name, text] = *file_of(role);
+    const std::string instance = is_template(text) ? name + suffix_ : name;
+    if (!included_.insert(instance).second) {
+      if (open_.contains(instance)) bug(fmt::format("{} imports itself", name));
+      return;
+    }
+    open_.insert(instance);
+    add_lines(is_template(text) ? with_suffix(text) : text);
+    open_.erase(instance);
+  }
+
+  void include_as(const std::string& role, const std::string& suffix) {
+    const std::string before = std::exchange(suffix_, suffix);
+    const std::set<std::string> names_before = std::exchange(suffixed_, {});
+    std::set<std::string> seen;
+    declared_names(role, seen);
+    include(role);
+    suffix_ = before;
+    suffixed_ = names_before;
+  }
+
+  /// What a template and those it imports declare.
+  void declared_names(const std::string& role, std::set<std::string>& seen) {
+    const auto& [name, text] = *file_of(role);
+    if (!is_template(text) || !seen.insert(name).second) return;
+    for (std::string_view rest = text; !rest.empty();) {
+      std::string_view line = cut_line(rest);
+      const std::string_view first = word(line);
+      if (first == "//@import") declared_names(std::string(word(line)), seen);
+      if (first == "fn" || first == "struct" || first == "alias" || first == "const") suffixed_.emplace(word(line));
+    }
+  }
+
+  std::string with_suffix(std::string_view text) const {
+    const auto in_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+    std::string result;
+    for (size_t at = 0; at < text.size();) {
+      size_t end = at;
+      while (end < text.size() && in_name(text[end])) ++end;
+      const std::string name(text.substr(at, std::max<size_t>(end - at, 1)));
+      result += name;
+      if (suffixed_.contains(name)) result += suffix_;
+      at += name.size();
+    }
+    return result;
   }
 
   void add_lines(std::string_view text) {
@@ -100,7 +148,12 @@ class Linker {
     std::string_view rest = line;
     const std::string_view first = word(rest);
     if (first == "//@import") {
-      include(std::string(word(rest)));
+      const std::string role(word(rest));
+      if (word(rest) == "as")
+        include_as(role, std::string(word(rest)));
+      else
+        include(role);
+    } else if (first == "//@template") {
     } else if (first == "//@const") {
       const std::string name(word(rest));
       const std::string_view text = word(rest);
@@ -126,6 +179,8 @@ class Linker {
   const ShaderVariant& variant_;
   std::string head_, body_;
   std::set<std::string> included_, open_, functions_;
+  std::string suffix_;              // of the templates that are being included
+  std::set<std::string> suffixed_;  // names that get it
   std::map<std::string, uint32_t> constants_;
 };
 

@@ -31,6 +31,9 @@ using ShaderLibrary = std::map<std::string, std::string, std::less<>>;
 
 /// The WGSL of a variant. Line forms beside plain WGSL:
 ///   //@import ROLE          the module that the variant gives for ROLE, else the file named ROLE; each once
+///   //@import ROLE as SUFFIX  the same, and what a file with a line //@template declares is called so: NAME + SUFFIX.
+///   Such
+///                         a file, and those like it that it imports, can be imported once for each suffix
 ///   //@const NAME value     const NAME: u32 = <the variant's value, else this one>
 ///   //@repeat I NAME ... //@end
 ///                           the lines between, once for each value below the constant NAME, which stands for $I

@@ -2,6 +2,7 @@
 #include "model/runner.hpp"
 
 #include <chrono>
+#include <cstdlib>
 #include <future>
 
 #include "model/rwkv7_forward.hpp"
@@ -20,6 +21,10 @@ rwkv7::ModelOptions model_options(const EngineOptions& options) {
   result.mode = mode_of(options);
   result.lazy = options.load == LoadMode::lazy;
   result.compile_ahead = true;
+  if (const char* token = std::getenv("RAVENWING_TOKEN")) {  // TEMPORARY
+    result.token_workgroups = uint32_t(std::atoi(token));
+    result.token_at_once = std::string_view(token).find("a") != std::string_view::npos;
+  }
   return result;
 }
 

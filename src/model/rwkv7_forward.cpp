@@ -55,6 +55,7 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
       states_(device, source.config, options.n_slots),
       scratch_(make_scratch(device, source.config, options, outputs_max_)),
       readback_(device, kernels::kStepsInFlight, scratch_.sampled.size()) {
+  if (!options.lazy) make_token();
   // Only the memory need be there to know the shaders: they are compiled while it is filled.
   if (options.compile_ahead) {
     for (const Bucket& bucket : {kDecode, Bucket{options_.tokens_max, 1, 1}}) prepare(bucket);
@@ -93,7 +94,7 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   };
   Scratch scratch;
   scratch.step = make(kernels::StepInput::bytes(options.tokens_max), "step");
-  scratch.x = make(uint64_t(options.tokens_max) * config.n_embd * 4, "x");
+  scratch.x = make(token_layout(config, options.tokens_max).end * 4, "x");
   scratch.mixed = make(kMixCount * plane_bytes, "mixed");
   scratch.r_k_v = make(3 * plane_bytes, "r_k_v");
   scratch.low = make(uint64_t(options.tokens_max) * low_ranks * act_bytes, "low");
@@ -131,20 +132,41 @@ kernels::Context Model::context(gpu::Recorder& recorder, const Bucket& bucket) c
           bucket.n_outputs};
 }
 
+void Model::make_token() {
+  if (options_.token_workgroups == 0 || options_.mode == kernels::MatMulMode::exact) return;
+  auto model = token_model(config_, weights_, states_, token_layout(config_, options_.tokens_max));
+  if (!model) return;
+  model->shared = scratch_.x;
+  model->shifts = states_.shifts();
+  model->logits = scratch_.logits;
+  token_ = kernels::TokenKernel::make(device_, std::move(*model), options_.token_workgroups);
+}
+
+void Model::record_token(const kernels::Context& context) {
+  embed(context);
+  token_->record(context, 0, token_->n_stages() - (context.n_outputs > 0 ? 0 : 1), options_.token_at_once);
+  if (context.n_outputs > 0) sample(context);
+}
+
 /// Its sections are those of the weights (WeightLoader).
 void Model::record(const kernels::Context& context) {
-  context.recorder.begin_section();
-  for (uint32_t row = 0; const kernels::MatrixView& part : weights_.emb.parts) {
-    kernels::embed(context, part, row, config_.n_vocab, config_.layer_norm_epsilon, weights_.ln0, scratch_.x,
-                   options_.binding_bytes_max);
-    row += part.n_rows;
-  }
+  if (token_ && context.n_tokens == 1) return record_token(context);
+  embed(context);
   for (uint32_t layer = 0; layer < config_.n_layer; ++layer) {
     context.recorder.begin_section();
     time_mix(context, layer);
     channel_mix(context, layer);
   }
   if (context.n_outputs > 0) head(context);
+}
+
+void Model::embed(const kernels::Context& context) {
+  context.recorder.begin_section();
+  for (uint32_t row = 0; const kernels::MatrixView& part : weights_.emb.parts) {
+    kernels::embed(context, part, row, config_.n_vocab, config_.layer_norm_epsilon, weights_.ln0, scratch_.x,
+                   options_.binding_bytes_max);
+    row += part.n_rows;
+  }
 }
 
 kernels::MatMul Model::product(std::string label, const gpu::Buffer& input, const gpu::Buffer& output) const {
@@ -227,6 +249,10 @@ void Model::head(const kernels::Context& context) {
   head.output_f32 = head.over_outputs = true;
   add_segments(head.segments, weights_.head, 0, 0, config_.n_vocab);
   kernels::matmul(context, uniforms_, head);
+  sample(context);
+}
+
+void Model::sample(const kernels::Context& context) {
   kernels::penalties(context, {config_.n_vocab, scratch_.logits, states_.counts(), states_.additions()});
   kernels::sample(context, {config_.n_vocab, scratch_.logits, states_.counts(), scratch_.sampled});
 }
@@ -267,7 +293,11 @@ void Model::run_while_loading(const gpu::Plan& steps) {
     load_failure_ = error;  // the states of this step's texts stand between two tokens
     throw;
   }
-  if (loader_->is_loaded(loader_->n_sections() - 1)) loader_.reset();
+  if (loader_->is_loaded(loader_->n_sections() - 1)) {
+    loader_.reset();
+    make_token();
+    plans_.clear();
+  }
 }
 
 std::vector<ProfiledDispatch> Model::profile(const kernels::StepInput& input) {

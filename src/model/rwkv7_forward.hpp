@@ -8,8 +8,7 @@
 #include "gpu/readback.hpp"
 #include "gpu/uniforms.hpp"
 #include "kernels/matmul.hpp"
-#include "model/rwkv7_state.hpp"
-#include "model/rwkv7_weights.hpp"
+#include "model/rwkv7_token.hpp"
 #include "ravenwing/profile.hpp"
 
 namespace ravenwing::rwkv7 {
@@ -22,6 +21,9 @@ struct ModelOptions {
   uint64_t binding_bytes_max = 0;           // of weights in one dispatch; 0: the device's limit. Tests lower it.
   WeightPlacement placement{};              // tests lower its limit, too
   bool lazy = false;                        // the first step that needs a layer brings its weights to the GPU
+  /// Workgroups of the kernel that takes one token through all layers (kernels/token.hpp); 0: not to be used.
+  uint32_t token_workgroups = 0;
+  bool token_at_once = false;  // one dispatch, whose workgroups wait for each other: so many must run at a time
   bool compile_ahead = false;  // while weights are loaded: what decoding one text and prefill in full steps need
 };
 
@@ -85,11 +87,16 @@ class Model {
   /// Submits a step section by section, each as soon as its weights are there.
   void run_while_loading(const gpu::Plan& steps);
 
+  /// The kernel for one token, where there is one.
+  void make_token();
+  void record_token(const kernels::Context& context);
   kernels::Context context(gpu::Recorder& recorder, const Bucket& bucket) const;
   void record(const kernels::Context& context);
   void time_mix(const kernels::Context& context, uint32_t layer);
   void channel_mix(const kernels::Context& context, uint32_t layer);
   void head(const kernels::Context& context);
+  void embed(const kernels::Context& context);
+  void sample(const kernels::Context& context);
   kernels::MatMul product(std::string label, const gpu::Buffer& input, const gpu::Buffer& output) const;
   uint32_t plane() const { return options_.tokens_max * kernels::act_stride(config_.n_embd); }
 
@@ -105,6 +112,7 @@ class Model {
   std::optional<Error> load_failure_;
   StateArenas states_;
   Scratch scratch_;
+  std::optional<kernels::TokenKernel> token_;
   std::map<Bucket, gpu::Plan> plans_;
   uint32_t last_n_outputs_ = 0;
   gpu::ReadbackRing readback_;

@@ -21,15 +21,25 @@ StateArenas::StateArenas(gpu::Device& device, const Config& config, uint32_t n_s
          n_slots, n_slots * slot_bytes, device.limits().binding_bytes_max,
          device.limits().binding_bytes_max / slot_bytes);
   }
-  for (uint32_t layer = 0; layer < config.n_layer; ++layer) {
+  const uint64_t layer_bytes = n_slots * wkv_slot_bytes();
+  const uint64_t arena_bytes_max = std::min(device.limits().binding_bytes_max, device.limits().buffer_bytes_max);
+  layers_per_arena_ = layer_bytes % kBindingAlignment == 0 ? uint32_t(arena_bytes_max / layer_bytes) : 1;
+  layers_per_arena_ = std::clamp(layers_per_arena_, 1u, config.n_layer);
+  for (uint32_t layer = 0; layer < config.n_layer; layer += layers_per_arena_) {
+    const uint32_t n = std::min(layers_per_arena_, config.n_layer - layer);
     wkv_.push_back(
-        device.create_storage(n_slots * wkv_slot_bytes(), gpu::Account::state, fmt::format("L{:02}.wkv_state", layer)));
+        device.create_storage(n * layer_bytes, gpu::Account::state, fmt::format("wkv states from layer {}", layer)));
   }
   shifts_ = device.create_storage(2 * config.n_layer * round_up(n_slots * shift_slot_bytes(), kBindingAlignment),
                                   gpu::Account::state, "shift states");
   control_ = device.create_storage(n_slots * sizeof(kernels::ControlBlock), gpu::Account::state, "control");
   counts_ = device.create_storage(n_slots * counts_slot_bytes(), gpu::Account::state, "counts");
   additions_ = device.create_storage(n_slots * kAdditionsSlotBytes, gpu::Account::state, "additions");
+}
+
+gpu::BufferView StateArenas::wkv(uint32_t layer) const {
+  const uint64_t bytes = n_slots_ * wkv_slot_bytes();
+  return {wkv_[layer / layers_per_arena_], layer % layers_per_arena_ * bytes, bytes};
 }
 
 gpu::BufferView StateArenas::shift(uint32_t index) const {
@@ -41,7 +51,7 @@ template <typename Visit>
 void StateArenas::for_each_stretch(uint32_t slot, Visit visit) const {
   RAVENWING_CHECK(slot < n_slots_);
   for (uint32_t layer = 0; layer < config_.n_layer; ++layer)
-    visit(wkv_[layer], slot * wkv_slot_bytes(), wkv_slot_bytes());
+    visit(wkv_[layer / layers_per_arena_], wkv(layer).offset + slot * wkv_slot_bytes(), wkv_slot_bytes());
   for (uint32_t index = 0; index < 2 * config_.n_layer; ++index)
     visit(shifts_, shift(index).offset + slot * shift_slot_bytes(), shift_slot_bytes());
 }

@@ -16,9 +16,9 @@ struct HostState {
   std::vector<float> channel_shift;  // [n_layer, n_embd]
 };
 
-/// One arena of wkv states per layer, [slot][head][i][j]; the shift states of all layers in one more. For sampling:
-/// control blocks, counts of generated tokens (4 * n_vocab bytes a slot) and additions to logits (16 KiB a slot). What
-/// sampling remembers of a text is its counts and its control block.
+/// wkv states, [layer][slot][head][i][j], in as few arenas as bindings allow; the shift states of all layers in one
+/// more. For sampling: control blocks, counts of generated tokens (4 * n_vocab bytes a slot) and additions to logits
+/// (16 KiB a slot). What sampling remembers of a text is its counts and its control block.
 class StateArenas {
  public:
   static constexpr uint32_t kPlaces = 2;  // of checkpoints of a slot
@@ -26,7 +26,8 @@ class StateArenas {
   StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots);
 
   uint32_t n_slots() const { return n_slots_; }
-  gpu::BufferView wkv(uint32_t layer) const { return wkv_[layer]; }
+  gpu::BufferView wkv(uint32_t layer) const;
+  const gpu::Buffer& shifts() const { return shifts_; }
   gpu::BufferView time_shift(uint32_t layer) const { return shift(2 * layer); }
   gpu::BufferView channel_shift(uint32_t layer) const { return shift(2 * layer + 1); }
   const gpu::Buffer& control() const { return control_; }
@@ -72,6 +73,7 @@ class StateArenas {
   gpu::Device& device_;
   Config config_;
   uint32_t n_slots_;
+  uint32_t layers_per_arena_;
   std::vector<gpu::Buffer> wkv_;
   gpu::Buffer shifts_;  // [layer, 2][slot, n_embd], each pair of layer and kind aligned for a binding
   gpu::Buffer control_;

@@ -66,6 +66,22 @@ TEST_CASE("imports stand where they are first named, once; constants take the va
                  "const SIZE: u32 = 9u;\n"));
 }
 
+TEST_CASE("templates are imported under several names, what they share once") {
+  const ShaderLibrary library = {
+      {"main", "//@import kind_0 as _0\n//@import kind_1 as _1\nfn main() { read_0(); read_1(); }\n"},
+      {"one", "//@template\n//@import common\n//@import tool\nfn read() { use(1); tool(); }\n"},
+      {"two",
+       "//@template\n//@import common\n//@import tool\nalias Reading = u32;\nfn read() { use(2); Readings(); }\n"},
+      {"common", "//@template\nfn use(x: u32) { read(); }\n"},
+      {"tool", "fn tool() {}\n"}};
+  CHECK(link_wgsl(library, {.shader = "main", .modules = {{"kind_0", "one"}, {"kind_1", "two"}}}) ==
+        "fn use_0(x: u32) { read_0(); }\nfn tool() {}\nfn read_0() { use_0(1); tool(); }\n"
+        "fn use_1(x: u32) { read_1(); }\nalias Reading_1 = u32;\nfn read_1() { use_1(2); Readings(); }\n"
+        "fn main() { read_0(); read_1(); }\n");
+  CHECK(link_wgsl(library, {.shader = "two"}) ==
+        "fn use(x: u32) { read(); }\nfn tool() {}\nalias Reading = u32;\nfn read() { use(2); Readings(); }\n");
+}
+
 TEST_CASE("what must stand first is hoisted, each once") {
   const ShaderLibrary library = {{"main", "//@import a\n//@import b\nenable f16;\nfn main() {}\n"},
                                  {"a", "fn a() {}\nenable f16;\nrequires subgroup_id;\n"},

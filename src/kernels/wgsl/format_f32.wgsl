@@ -1,4 +1,5 @@
 // Weight rows of f32: n_in values, padded with zeros to a multiple of 8.
+//@template
 //@import octet
 //@import half
 //@import format_octets

@@ -1,6 +1,7 @@
 // Weight rows of Q2_K as in the file: blocks of 256 weights in 21 words: 16 bytes, for each run of 16 weights, of a scale
 // (low nibble) and a minimum; 64 bytes of bit pairs; f16 d and dmin. w = d * scale * q - dmin * minimum.
 // Of each half of 128 weights, weight 32 j + i has bits 2 j of byte i of the half's 32.
+//@template
 //@import codes
 //@import format_octets
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {

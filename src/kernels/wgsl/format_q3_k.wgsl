@@ -1,6 +1,7 @@
 // Weight rows of Q3_K: blocks of 256 weights in 27 words: 32 bytes of third bits, 64 of bit pairs, 12 of sixteen 6-bit
 // scales; then the f16 d of all blocks. w = d * (scale - 32) * (q - 4).
 // Weight 32 j + i has its third bit in bit j of byte i, and its pair as in Q2_K.
+//@template
 //@import codes
 //@import format_octets
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {

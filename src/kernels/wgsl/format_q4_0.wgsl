@@ -1,4 +1,5 @@
 // Weight rows of Q4_0: blocks of 32 weights in four words of nibbles, then the f16 scales d of all blocks. w = d * (q - 8).
+//@template
 //@import codes
 //@import format_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {

@@ -1,5 +1,6 @@
 // Weight rows of Q4_K as in the file: blocks of 256 weights in 36 words: scales and minima, 128 bytes of nibbles (low
 // nibbles: even runs of 32 weights, high: odd ones). w = d * scale * q - dmin * minimum.
+//@template
 //@import codes
 //@import scale_min
 //@import format_codes

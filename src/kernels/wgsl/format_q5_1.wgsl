@@ -1,4 +1,5 @@
 // Weight rows of Q5_1 as in the file: blocks of 32 weights in six words: f16 d and m, fifth bits, nibbles. w = d * q + m.
+//@template
 //@import codes
 //@import format_octets
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {

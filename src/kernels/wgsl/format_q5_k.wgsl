@@ -1,5 +1,6 @@
 // Weight rows of Q5_K as in the file: blocks of 256 weights in 44 words: scales and minima, 32 bytes of fifth bits (weight
 // 32 j + i: bit j of byte i), nibbles as in Q4_K. w = d * scale * q - dmin * minimum.
+//@template
 //@import codes
 //@import scale_min
 //@import format_codes

@@ -2,6 +2,7 @@
 // bytes of high bit pairs, 16 n signed scales, n f16 d. w = d * scale * (q - 32).
 // A block's two halves of 128 weights lie one after another in each plane; within a half, weight 32 j + i has its nibble
 // in byte i + 32 (j & 1), low for j < 2, and its bit pair j in byte i.
+//@template
 //@import codes
 //@import format_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {

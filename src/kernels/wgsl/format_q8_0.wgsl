@@ -1,4 +1,5 @@
 // Weight rows of Q8_0: n_in signed bytes, then the f16 scales d of all blocks of 32. w = d * q.
+//@template
 //@import octet
 //@import half
 //@import format_codes

@@ -1,5 +1,6 @@
 // A grouped matrix product: up to eight matrices of one format ("segments") times their inputs, in one dispatch. Segments
 // share the bindings and differ in offsets; a workgroup finds its segment by its index. Host side: kernels/matmul.hpp.
+//@import activation
 struct Segment {
   group_begin: u32,    // first workgroup (of the x, y grid) of this segment
   n_rows: u32,
@@ -36,7 +37,6 @@ var<immediate> immediates: Immediates;
 //@const ACCUMULATE 0
 // 1: inputs are squares in parts of SQUARE_UNIT (relu^2 of the channel mix, which would leave f16).
 //@const OF_SQUARES 0
-const SQUARE_UNIT = 256.0;
 
 fn segment_of(group: u32) -> Segment {
   if (group < immediates.n_first_groups) {
@@ -61,24 +61,6 @@ fn column_count() -> u32 {
 
 // Eight inputs from element `at` on, a multiple of 8.
 fn input8(at: u32) -> Octet { return octet_of_act8(input[at / 8u]); }
-
-fn dot8(a: Octet, b: Octet) -> f32 { return dot(a.low, b.low) + dot(a.high, b.high); }
-
-fn activate_number(value: f32, activation: u32) -> f32 {
-  switch activation {
-    case 1u: { return tanh(clamp(value, -20.0, 20.0)); }
-    case 2u: { return 1.0 / (1.0 + exp(-value)); }
-    case 3u: { return max(value, 0.0) * max(value, 0.0) / SQUARE_UNIT; }
-    default: { return value; }
-  }
-}
-
-// NaN stays NaN, which clamp and max may make a number of: a damaged weight is to be seen in the logits. Told by its
-// bits, because arithmetic may assume that there is none.
-fn activate(value: f32, activation: u32) -> f32 {
-  let is_nan = (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
-  return select(activate_number(value, activation), value, is_nan);
-}
 
 fn store_output(segment: Segment, row: u32, column: u32, sum: f32) {
   let at = segment.output_offset + column * segment.output_stride + row;

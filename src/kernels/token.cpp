@@ -1,0 +1,268 @@
+// src/kernels/token.cpp: who does what in token.wgsl.
+#include "kernels/token.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/bytes.hpp"
+
+namespace ravenwing::kernels {
+namespace {
+
+constexpr uint32_t kLanesMin = 8;
+const uint32_t kLanesMax = std::getenv("RW_LANES") ? uint32_t(std::atoi(std::getenv("RW_LANES"))) : 16;  // TEMPORARY
+constexpr uint32_t kNone = 0xffffffff;
+constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2", "format_3", "format_4", "format_5"};
+
+/// Stage and Piece of token.wgsl.
+struct StageWords {
+  uint32_t kind, n_in, input, vectors, shift, kept, wkv, first_layer;
+  uint32_t up[4], ranks[4], lows[4];
+};
+static_assert(sizeof(StageWords) == 5 * 16);
+struct PieceWords {
+  uint32_t weights, row_quads, n_rows, format, team, mix, to, output, activation;
+  float scale;
+  uint32_t unused[2];
+};
+static_assert(sizeof(PieceWords) == 3 * 16);
+
+struct Immediates {
+  uint32_t stage_begin, stage_end, n_stages;
+  float norm_epsilon, group_norm_epsilon;
+};
+
+uint32_t lanes_of(const gpu::Device& device, uint32_t head_size) {
+  const uint32_t subgroup = std::bit_floor(std::max(device.info().subgroup_size_min, 1u));
+  uint32_t lanes = std::min({kLanesMax, subgroup, head_size / 4});
+  while (lanes * head_size > device.limits().invocations_per_workgroup_max) lanes /= 2;
+  return lanes;
+}
+
+uint32_t quads(const gpu::BufferView& view, const gpu::BufferView& window) {
+  return narrow<uint32_t>((view.offset - window.offset) / 16);
+}
+
+/// The stretch of one buffer that holds all of these; nothing where there is none that a binding could hold.
+std::optional<gpu::BufferView> window_of(const std::vector<gpu::BufferView>& views, const gpu::Device& device) {
+  uint64_t begin = views.front().offset, end = begin;
+  for (const gpu::BufferView& view : views) {
+    if (view.buffer.Get() != views.front().buffer.Get()) return {};
+    begin = std::min(begin, view.offset);
+    end = std::max(end, view.offset + view.size);
+  }
+  begin = begin / device.limits().binding_alignment * device.limits().binding_alignment;
+  if (end - begin > device.limits().binding_bytes_max) return {};
+  gpu::BufferView window = views.front();
+  window.offset = begin;
+  window.size = end - begin;
+  return window;
+}
+
+std::vector<gpu::BufferView> weights_of(const TokenModel& model) {
+  std::vector<gpu::BufferView> views;
+  for (const TokenStage& stage : model.stages) {
+    views.push_back(stage.vectors.buffer ? stage.vectors : stage.products.front().weights.rows);
+    for (const MatrixView& up : stage.up) {
+      if (up.n_rows > 0) views.push_back(up.rows);
+    }
+    for (const TokenProduct& product : stage.products) views.push_back(product.weights.rows);
+  }
+  return views;
+}
+
+std::vector<gpu::BufferView> wkv_of(const TokenModel& model) {
+  std::vector<gpu::BufferView> views;
+  for (const TokenStage& stage : model.stages) {
+    if (stage.input == TokenInput::time_mix) views.push_back(stage.wkv);
+  }
+  return views;
+}
+
+bool is_made_for(const TokenModel& model) {
+  if (model.n_embd % 64 != 0 || model.n_ffn % 64 != 0 || model.n_embd % model.head_size != 0) return false;
+  for (const TokenStage& stage : model.stages) {
+    for (const MatrixView& up : stage.up) {
+      if (up.n_rows > 0 && (up.format != WeightFormat::f16 || up.n_in % 8 != 0)) return false;
+    }
+    for (const TokenProduct& product : stage.products) {
+      if (product.weights.n_rows % 2 != 0 || product.weights.n_in != stage.n_in) return false;
+    }
+  }
+  return true;
+}
+
+/// How many workgroups each of a stage's products gets: at least one, so that the largest share of bytes is small.
+std::vector<uint32_t> shares(const std::vector<TokenProduct>& products, uint32_t n_workgroups) {
+  std::vector<uint32_t> result(products.size(), 1);
+  const auto share = [&](size_t i) { return double(products[i].weights.rows.size) / result[i]; };
+  for (size_t n = products.size(); n > 0 && n < n_workgroups; ++n) {
+    size_t largest = 0;
+    for (size_t i = 1; i < products.size(); ++i) largest = share(i) > share(largest) ? i : largest;
+    ++result[largest];
+  }
+  return result;
+}
+
+/// Invocations for a pair of rows, so that a workgroup has the fewest turns to take.
+uint32_t team_of(uint32_t n_pairs, uint32_t n_in, uint32_t lanes, uint32_t workgroup_size) {
+  constexpr uint32_t kTurnOfSums = 1;  // what adding up costs, in units of weights
+  uint32_t best = lanes;
+  uint64_t least = ~uint64_t(0);
+  for (uint32_t team = lanes; team <= workgroup_size; team *= 2) {
+    const uint64_t rounds = divide_up(n_pairs, workgroup_size / team);
+    const uint64_t turns = rounds * (divide_up(n_in / 32, team) + kTurnOfSums);
+    if (turns < least) {
+      least = turns;
+      best = team;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+TokenLayout::TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const std::array<uint32_t, 4>& ranks) {
+  const auto take = [&](uint32_t n_words) {
+    begin = round_up(begin, 64);
+    const uint32_t at = narrow<uint32_t>(begin);
+    begin += n_words;
+    return at;
+  };
+  arrived = take(3);
+  r_k_v = take(3 * n_embd / 2);
+  v_first = take(n_embd);
+  kept = take(n_embd);
+  gated = take(n_embd / 2);
+  hidden = take(n_ffn / 2);
+  for (size_t i = 0; i < ranks.size(); ++i) lows[i] = take(ranks[i] / 2 + 4);
+  end = begin;
+}
+
+std::optional<TokenKernel> TokenKernel::make(gpu::Device& device, TokenModel model, uint32_t n_workgroups) {
+  if (device.tier() == gpu::Tier::t0 || lanes_of(device, model.head_size) < kLanesMin || !is_made_for(model)) return {};
+  if (!window_of(weights_of(model), device) || !window_of(wkv_of(model), device)) return {};
+  for (const TokenStage& stage : model.stages) {
+    if (stage.products.size() > n_workgroups) return {};
+  }
+  TokenKernel kernel(device, std::move(model), n_workgroups);
+  if (kernel.formats_.size() > std::size(kFormatRoles)) return {};
+  return kernel;
+}
+
+TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workgroups)
+    : model_(std::move(model)),
+      n_workgroups_(n_workgroups),
+      lanes_(lanes_of(device, model_.head_size)),
+      weights_(*window_of(weights_of(model_), device)),
+      wkv_(*window_of(wkv_of(model_), device)) {
+  std::vector<StageWords> stages;
+  std::vector<PieceWords> pieces;
+  for (const TokenStage& stage : model_.stages) {
+    StageWords& words = stages.emplace_back();
+    const auto shift_quads = [&](const std::optional<gpu::BufferView>& view) {
+      return view ? quads(*view, model_.shifts) : kNone;
+    };
+    words = {uint32_t(stage.input),
+             stage.n_in,
+             stage.input_word,
+             stage.vectors.buffer ? quads(stage.vectors, weights_) : 0,
+             shift_quads(stage.shift),
+             shift_quads(stage.kept_shift),
+             stage.input == TokenInput::time_mix ? quads(stage.wkv, wkv_) : 0,
+             stage.first_layer,
+             {},
+             {},
+             {}};
+    for (size_t i = 0; i < stage.up.size(); ++i) {
+      if (stage.up[i].n_rows == 0) continue;
+      words.up[i] = quads(stage.up[i].rows, weights_);
+      words.ranks[i] = stage.up[i].n_in;
+      words.lows[i] = stage.lows[i];
+    }
+    const std::vector<uint32_t> n_workgroups_of = shares(stage.products, n_workgroups);
+    const size_t end = pieces.size() + n_workgroups;
+    for (size_t i = 0; i < stage.products.size(); ++i) {
+      const TokenProduct& product = stage.products[i];
+      const auto format = std::find(formats_.begin(), formats_.end(), product.weights.format);
+      const auto format_index = uint32_t(format - formats_.begin());
+      if (format == formats_.end()) formats_.push_back(product.weights.format);
+      const uint32_t n_pairs = product.weights.n_rows / 2, row_quads = product.weights.row_words() / 4;
+      for (uint32_t share = 0; share < n_workgroups_of[i]; ++share) {
+        const auto cut = [&](uint32_t at) { return uint32_t(uint64_t(n_pairs) * at / n_workgroups_of[i]); };
+        const uint32_t first = cut(share), n = cut(share + 1) - first;
+        const uint32_t output = product.output + first * (product.to == TokenOutput::act ? 1 : 2);
+        pieces.push_back({quads(product.weights.rows, weights_) + 2 * first * row_quads,
+                          row_quads,
+                          2 * n,
+                          format_index,
+                          team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size),
+                          product.mix,
+                          uint32_t(product.to),
+                          output,
+                          uint32_t(product.activation),
+                          product.scale,
+                          {}});
+      }
+    }
+    pieces.resize(end);
+  }
+  const auto stage_bytes = std::as_bytes(std::span(stages)), piece_bytes = std::as_bytes(std::span(pieces));
+  table_ = device.create_storage(stage_bytes.size() + piece_bytes.size(), gpu::Account::scratch, "token table");
+  device.write(table_, 0, stage_bytes);
+  device.write(table_, stage_bytes.size(), piece_bytes);
+}
+
+gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
+  const uint32_t workgroup_size = lanes_ * model_.head_size;
+  uint32_t up_octets = 1;
+  for (const TokenStage& stage : model_.stages) {
+    for (const MatrixView& up : stage.up) up_octets = std::max(up_octets, up.n_in / 8);
+  }
+  gpu::ShaderVariant variant = context.variant("token");
+  for (size_t i = 0; i < formats_.size(); ++i)
+    variant.modules.emplace_back(kFormatRoles[i], format_module(formats_[i]));
+  const uint32_t n_in_max = std::max(model_.n_embd, model_.n_ffn);
+  variant.constants.insert(variant.constants.end(),
+                           {{"WORKGROUP_SIZE", workgroup_size},
+                            {"LANES", lanes_},
+                            {"N_FORMATS", uint32_t(formats_.size())},
+                            {"N_EMBD", model_.n_embd},
+                            {"HEAD_SIZE", model_.head_size},
+                            {"INPUT_OCTETS", n_in_max / 8},
+                            {"QUADS_EACH", uint32_t(divide_up(model_.n_embd / 4, workgroup_size))},
+                            {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
+                            {"UP_EACH", uint32_t(divide_up(up_octets, 4))},
+                            {"KEYS_EACH", model_.head_size / 4 / lanes_},
+                            {"ARRIVED", model_.layout.arrived},
+                            {"R_K_V", model_.layout.r_k_v},
+                            {"V_FIRST", model_.layout.v_first},
+                            {"KEPT", model_.layout.kept},
+                            {"GATED", model_.layout.gated}});
+  return variant;
+}
+
+void TokenKernel::record(const Context& context, size_t begin, size_t end, bool at_once) const {
+  for (size_t stage = begin; stage < end;) {
+    const size_t next = at_once ? end : stage + 1;
+    gpu::Work work;
+    for (size_t i = stage; i < next; ++i) {
+      for (const TokenProduct& product : model_.stages[i].products) {
+        work.bytes += product.weights.rows.size;
+        work.flops += uint64_t(2) * product.weights.n_rows * product.weights.n_in;
+      }
+    }
+    context.recorder.dispatch(at_once ? "token" : model_.stages[stage].label, variant(context),
+                              {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(weights_),
+                               gpu::read(table_), gpu::read_write(model_.shared), gpu::read_write(model_.shifts),
+                               gpu::read_write(wkv_), gpu::read_write(model_.logits)},
+                              Immediates{uint32_t(stage), uint32_t(next), uint32_t(n_stages()), model_.norm_epsilon,
+                                         model_.group_norm_epsilon},
+                              gpu::Grid{n_workgroups_}, work);
+    stage = next;
+  }
+}
+
+}  // namespace ravenwing::kernels

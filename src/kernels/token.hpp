@@ -1,0 +1,88 @@
+// All layers of one token in one dispatch, or in one for each of their stages.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gpu/uniforms.hpp"
+#include "kernels/activation.hpp"
+#include "kernels/step.hpp"
+#include "kernels/weight_layout.hpp"
+
+namespace ravenwing::kernels {
+
+/// What a stage does with its input before its products.
+enum class TokenInput : uint32_t { plain = 0, normed = 1, time_mix = 2 };
+
+/// Where the elements of a product go: activations, in pairs from a word of the shared buffer on; the residual stream,
+/// added; logits.
+enum class TokenOutput : uint32_t { act = 0, residual = 1, logits = 2 };
+
+/// One matrix of a stage.
+struct TokenProduct {
+  MatrixView weights;
+  uint32_t mix = 0;  // by which of the stage's x_m its input is mixed
+  TokenOutput to = TokenOutput::act;
+  uint32_t output = 0;  // word, or row
+  Activation activation = Activation::none;
+  float scale = 1;  // of what is added to the residual stream
+};
+
+/// Stages run one after another; each reads what those before it wrote.
+struct TokenStage {
+  std::string label;
+  TokenInput input = TokenInput::plain;
+  uint32_t n_in = 0;
+  uint32_t input_word = 0;                    // of a plain input: pairs from this word of the shared buffer on
+  gpu::BufferView vectors;                    // normed: weight, bias, x_m...; those of the time mix
+  std::optional<gpu::BufferView> shift;       // state of the token shift, in the buffer TokenModel::shifts
+  std::optional<gpu::BufferView> kept_shift;  // of the stage before this one, which now writes it
+  gpu::BufferView wkv;                        // of the time mix, in the buffer TokenModel::wkv
+  bool first_layer = false;
+  std::array<MatrixView, 4> up{};  // of w a v g, f16; v: none in the first layer
+  std::array<uint32_t, 4> lows{};  // words of their inputs
+  std::vector<TokenProduct> products;
+};
+
+/// Words of the shared buffer, after the residual streams that it begins with. Pairs of f16 but for v_first and kept.
+struct TokenLayout {
+  TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const std::array<uint32_t, 4>& ranks);
+  uint32_t arrived, r_k_v, v_first, kept, gated, hidden;
+  std::array<uint32_t, 4> lows;
+  uint64_t end;
+};
+
+struct TokenModel {
+  uint32_t n_embd = 0, n_ffn = 0, head_size = 0;
+  float norm_epsilon = 0, group_norm_epsilon = 0;
+  gpu::BufferView shared, shifts, logits;
+  TokenLayout layout;
+  std::vector<TokenStage> stages;
+};
+
+/// The kernel with its table of who does what. Weights of all stages lie in one buffer, as do all wkv states.
+class TokenKernel {
+ public:
+  /// None where the device or the model is not made for it: tier T0, subgroups of less than 8, matrices in parts, rows
+  /// that are no whole units, low-rank matrices that are not f16.
+  static std::optional<TokenKernel> make(gpu::Device& device, TokenModel model, uint32_t n_workgroups);
+
+  /// Stages begin to end: in one dispatch, whose workgroups wait for each other, or one by one.
+  void record(const Context& context, size_t begin, size_t end, bool at_once) const;
+  size_t n_stages() const { return model_.stages.size(); }
+
+ private:
+  TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workgroups);
+  gpu::ShaderVariant variant(const Context& context) const;
+
+  TokenModel model_;
+  uint32_t n_workgroups_;
+  uint32_t lanes_;
+  std::vector<WeightFormat> formats_;
+  gpu::BufferView weights_, wkv_;
+  gpu::Buffer table_;
+};
+
+}  // namespace ravenwing::kernels
