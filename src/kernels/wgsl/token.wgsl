@@ -385,11 +385,11 @@ const KEY_NORM_EPSILON = 1e-12;
 fn head_ups(stage: Stage, head: u32, lane: u32) {
   let ends = vec3(stage.ranks.x, stage.ranks.x + stage.ranks.y, stage.ranks.x + stage.ranks.y + stage.ranks.z) / 2u;
   for (var i = lane; i < ends.z + stage.ranks.w / 2u; i += WORKGROUP_SIZE) {
-    var from = stage.lows.x + i;
-    from = select(from, stage.lows.y + i - ends.x, i >= ends.x);
-    from = select(from, stage.lows.z + i - ends.y, i >= ends.y);
-    from = select(from, stage.lows.w + i - ends.z, i >= ends.z);
-    inputs[i / 4u][i & 3u] = atomicLoad(&shared_words[from]);
+    var word = stage.lows.x + i;
+    word = select(word, stage.lows.y + i - ends.x, i >= ends.x);
+    word = select(word, stage.lows.z + i - ends.y, i >= ends.y);
+    word = select(word, stage.lows.w + i - ends.z, i >= ends.z);
+    inputs[i / 4u][i & 3u] = atomicLoad(&shared_words[word]);
   }
   workgroupBarrier();
   for (var row = lane / 4u; row < 4u * HEAD_SIZE; row += WORKGROUP_SIZE / 4u) {
