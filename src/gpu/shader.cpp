@@ -38,11 +38,12 @@ class Linker {
   }
 
  private:
-  /// The file that plays a role: its name and text.
+  /// The file that plays a role: its name and text. Within a template the role may be given for its suffix alone.
   ShaderLibrary::const_iterator file_of(const std::string& role) const {
     std::string name = role;
     for (const auto& [module_role, file] : variant_.modules) {
-      if (module_role == role) name = file;
+      if (module_role == role && name == role) name = file;
+      if (!suffix_.empty() && module_role == role + suffix_) name = file;
     }
     const auto file = library_.find(name);
     if (file == library_.end()) bug(fmt::format("no shader named {}", name));

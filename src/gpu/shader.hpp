@@ -33,7 +33,8 @@ using ShaderLibrary = std::map<std::string, std::string, std::less<>>;
 ///   //@import ROLE          the module that the variant gives for ROLE, else the file named ROLE; each once
 ///   //@import ROLE as SUFFIX  the same, and what a file with a line //@template declares is called so: NAME + SUFFIX.
 ///   Such
-///                         a file, and those like it that it imports, can be imported once for each suffix
+///                         a file, and those like it that it imports, can be imported once for each suffix; their
+///                         roles may be given with it: {"format_0", "format_q4_k"} for //@import format as _0
 ///   //@const NAME value     const NAME: u32 = <the variant's value, else this one>
 ///   //@repeat I NAME ... //@end
 ///                           the lines between, once for each value below the constant NAME, which stands for $I

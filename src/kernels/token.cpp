@@ -15,17 +15,35 @@ constexpr uint32_t kLanesMin = 8;
 const uint32_t kLanesMax = std::getenv("RW_LANES") ? uint32_t(std::atoi(std::getenv("RW_LANES"))) : 16;  // TEMPORARY
 constexpr uint32_t kNone = 0xffffffff;
 constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2", "format_3", "format_4", "format_5"};
+constexpr std::string_view kSpanRoles[] = {"span_0", "span_1", "span_2", "span_3", "span_4", "span_5"};
+constexpr uint32_t kSpan = 64;  // weights
+
+/// The module that multiplies spans of a format; those that have one of their own take inputs in pairs (halves2.wgsl).
+std::string_view span_module(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::q4_k:
+      return "span_q4_k";
+    case WeightFormat::q6_k:
+      return "span_q6_k";
+    case WeightFormat::q8_0:
+      return "span_q8_0";
+    default:
+      return "span_units";
+  }
+}
+
+bool takes_pairs(WeightFormat format) { return span_module(format) != "span_units"; }
 
 /// Stage and Piece of token.wgsl.
 struct StageWords {
   uint32_t kind, n_in, input, vectors, shift, kept, wkv, first_layer;
-  uint32_t up[4], ranks[4], lows[4];
+  uint32_t up[4], ranks[4], lows[4], up_lanes[4];
 };
-static_assert(sizeof(StageWords) == 5 * 16);
+static_assert(sizeof(StageWords) == 6 * 16);
 struct PieceWords {
   uint32_t weights, row_quads, n_rows, format, team, mix, to, output, activation;
   float scale;
-  uint32_t unused[2];
+  uint32_t paired, unused;
 };
 static_assert(sizeof(PieceWords) == 3 * 16);
 
@@ -106,14 +124,28 @@ std::vector<uint32_t> shares(const std::vector<TokenProduct>& products, uint32_t
   return result;
 }
 
+/// Invocations for each channel of the up-projections, so that the longest take the fewest turns: `lanes` for a
+/// channel's four together.
+std::array<uint32_t, 4> up_lanes_of(const TokenStage& stage, uint32_t lanes) {
+  std::array<uint32_t, 4> result = {1, 1, 1, 1};
+  const auto turns = [&](size_t i) { return divide_up(stage.up[i].n_in / 8, result[i]); };
+  for (uint32_t n = 4;;) {
+    size_t longest = 0;
+    for (size_t i = 1; i < result.size(); ++i) longest = turns(i) > turns(longest) ? i : longest;
+    n += result[longest];
+    if (n > lanes) return result;
+    result[longest] *= 2;
+  }
+}
+
 /// Invocations for a pair of rows, so that a workgroup has the fewest turns to take.
 uint32_t team_of(uint32_t n_pairs, uint32_t n_in, uint32_t lanes, uint32_t workgroup_size) {
-  constexpr uint32_t kTurnOfSums = 1;  // what adding up costs, in units of weights
+  constexpr uint32_t kTurnOfSums = 1;  // what adding up costs, in spans
   uint32_t best = lanes;
   uint64_t least = ~uint64_t(0);
   for (uint32_t team = lanes; team <= workgroup_size; team *= 2) {
     const uint64_t rounds = divide_up(n_pairs, workgroup_size / team);
-    const uint64_t turns = rounds * (divide_up(n_in / 32, team) + kTurnOfSums);
+    const uint64_t turns = rounds * (divide_up(n_in / kSpan, team) + kTurnOfSums);
     if (turns < least) {
       least = turns;
       best = team;
@@ -175,13 +207,15 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
              stage.first_layer,
              {},
              {},
-             {}};
+             {},
+             {1, 1, 1, 1}};
     for (size_t i = 0; i < stage.up.size(); ++i) {
       if (stage.up[i].n_rows == 0) continue;
       words.up[i] = quads(stage.up[i].rows, weights_);
       words.ranks[i] = stage.up[i].n_in;
       words.lows[i] = stage.lows[i];
     }
+    std::ranges::copy(up_lanes_of(stage, lanes_), words.up_lanes);
     const std::vector<uint32_t> n_workgroups_of = shares(stage.products, n_workgroups);
     const size_t end = pieces.size() + n_workgroups;
     for (size_t i = 0; i < stage.products.size(); ++i) {
@@ -194,17 +228,9 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
         const auto cut = [&](uint32_t at) { return uint32_t(uint64_t(n_pairs) * at / n_workgroups_of[i]); };
         const uint32_t first = cut(share), n = cut(share + 1) - first;
         const uint32_t output = product.output + first * (product.to == TokenOutput::act ? 1 : 2);
-        pieces.push_back({quads(product.weights.rows, weights_) + 2 * first * row_quads,
-                          row_quads,
-                          2 * n,
-                          format_index,
-                          team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size),
-                          product.mix,
-                          uint32_t(product.to),
-                          output,
-                          uint32_t(product.activation),
-                          product.scale,
-                          {}});
+        pieces.push_back({quads(product.weights.rows, weights_) + 2 * first * row_quads, row_quads, 2 * n, format_index,
+                          team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size), product.mix, uint32_t(product.to),
+                          output, uint32_t(product.activation), product.scale, takes_pairs(product.weights.format), 0});
       }
     }
     pieces.resize(end);
@@ -217,30 +243,33 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
 
 gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
   const uint32_t workgroup_size = lanes_ * model_.head_size;
-  uint32_t up_octets = 1;
+  uint32_t up_each = 1;
   for (const TokenStage& stage : model_.stages) {
-    for (const MatrixView& up : stage.up) up_octets = std::max(up_octets, up.n_in / 8);
+    const std::array<uint32_t, 4> up_lanes = up_lanes_of(stage, lanes_);
+    for (size_t i = 0; i < up_lanes.size(); ++i)
+      up_each = std::max(up_each, uint32_t(divide_up(stage.up[i].n_in / 8, up_lanes[i])));
   }
   gpu::ShaderVariant variant = context.variant("token");
-  for (size_t i = 0; i < formats_.size(); ++i)
+  for (size_t i = 0; i < formats_.size(); ++i) {
     variant.modules.emplace_back(kFormatRoles[i], format_module(formats_[i]));
+    variant.modules.emplace_back(kSpanRoles[i], span_module(formats_[i]));
+  }
   const uint32_t n_in_max = std::max(model_.n_embd, model_.n_ffn);
-  variant.constants.insert(variant.constants.end(),
-                           {{"WORKGROUP_SIZE", workgroup_size},
-                            {"LANES", lanes_},
-                            {"N_FORMATS", uint32_t(formats_.size())},
-                            {"N_EMBD", model_.n_embd},
-                            {"HEAD_SIZE", model_.head_size},
-                            {"INPUT_OCTETS", n_in_max / 8},
-                            {"QUADS_EACH", uint32_t(divide_up(model_.n_embd / 4, workgroup_size))},
-                            {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
-                            {"UP_EACH", uint32_t(divide_up(up_octets, 4))},
-                            {"KEYS_EACH", model_.head_size / 4 / lanes_},
-                            {"ARRIVED", model_.layout.arrived},
-                            {"R_K_V", model_.layout.r_k_v},
-                            {"V_FIRST", model_.layout.v_first},
-                            {"KEPT", model_.layout.kept},
-                            {"GATED", model_.layout.gated}});
+  variant.constants.insert(variant.constants.end(), {{"WORKGROUP_SIZE", workgroup_size},
+                                                     {"LANES", lanes_},
+                                                     {"N_FORMATS", uint32_t(formats_.size())},
+                                                     {"N_EMBD", model_.n_embd},
+                                                     {"HEAD_SIZE", model_.head_size},
+                                                     {"INPUT_OCTETS", n_in_max / 8},
+                                                     {"EACH", uint32_t(divide_up(model_.n_embd, workgroup_size))},
+                                                     {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
+                                                     {"UP_EACH", up_each},
+                                                     {"KEYS_EACH", model_.head_size / 4 / lanes_},
+                                                     {"ARRIVED", model_.layout.arrived},
+                                                     {"R_K_V", model_.layout.r_k_v},
+                                                     {"V_FIRST", model_.layout.v_first},
+                                                     {"KEPT", model_.layout.kept},
+                                                     {"GATED", model_.layout.gated}});
   return variant;
 }
 

@@ -68,7 +68,7 @@ TEST_CASE("imports stand where they are first named, once; constants take the va
 
 TEST_CASE("templates are imported under several names, what they share once") {
   const ShaderLibrary library = {
-      {"main", "//@import kind_0 as _0\n//@import kind_1 as _1\nfn main() { read_0(); read_1(); }\n"},
+      {"main", "//@import kind as _0\n//@import kind as _1\nfn main() { read_0(); read_1(); }\n"},
       {"one", "//@template\n//@import common\n//@import tool\nfn read() { use(1); tool(); }\n"},
       {"two",
        "//@template\n//@import common\n//@import tool\nalias Reading = u32;\nfn read() { use(2); Readings(); }\n"},

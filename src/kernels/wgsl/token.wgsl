@@ -20,13 +20,14 @@ diagnostic(off, subgroup_uniformity);
 //@const HEAD_SIZE 64
 // Octets of the longest input.
 //@const INPUT_OCTETS 1280
-// Quads of the residual stream, words of a product's input, octets of an up-projection and quads of a row of the state that
+// Elements of the residual stream, words of a product's input, octets of an up-projection and quads of a row of the state that
 // an invocation takes.
-//@const QUADS_EACH 1
+//@const EACH 3
 //@const WORDS_EACH 5
-//@const UP_EACH 10
+//@const UP_EACH 12
 //@const KEYS_EACH 1
-//@const UNIT_HALVES 2
+//@const UNIT_OCTETS 4
+//@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
 //@const ARRIVED 0
 //@const R_K_V 0
@@ -51,7 +52,7 @@ struct Immediates {
 var<immediate> immediates: Immediates;
 
 //@repeat F N_FORMATS
-//@import format_$F as _$F
+//@import span as _$F
 //@end
 
 const STALLED = ARRIVED + 1u;
@@ -76,6 +77,7 @@ struct Stage {
   up: vec4<u32>,     // of w a v g: quads of `weights`
   ranks: vec4<u32>,
   lows: vec4<u32>,  // words of `shared_words`
+  up_lanes: vec4<u32>,  // invocations for each channel of w a v g, a power of two
 }
 
 // One workgroup's share of a stage's product: rows of one matrix.
@@ -90,19 +92,20 @@ struct Piece {
   output: u32,
   activation: u32,
   scale: f32,
+  paired: u32,  // 1: words of an octet of inputs are elements 0 and 2, 1 and 3, 4 and 6, 5 and 7 (halves2.wgsl)
 }
 const ACT = 0u;
 const RESIDUAL = 1u;
 const LOGITS = 2u;
 
-const STAGE_QUADS = 5u;
+const STAGE_QUADS = 6u;
 const PIECE_QUADS = 3u;
 
 fn stage_at(index: u32) -> Stage {
   let at = index * STAGE_QUADS;
   let a = table[at];
   let b = table[at + 1u];
-  return Stage(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, table[at + 2u], table[at + 3u], table[at + 4u]);
+  return Stage(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, table[at + 2u], table[at + 3u], table[at + 4u], table[at + 5u]);
 }
 
 fn piece_at(index: u32, workgroup: u32, n_workgroups: u32) -> Piece {
@@ -110,11 +113,11 @@ fn piece_at(index: u32, workgroup: u32, n_workgroups: u32) -> Piece {
   let a = table[at];
   let b = table[at + 1u];
   let c = table[at + 2u];
-  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y));
+  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z);
 }
 
-var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS>;      // octets of f16
-var<workgroup> input_sums: array<f32, INPUT_OCTETS / 2u>;   // of sixteen
+var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS>;          // octets of f16
+var<workgroup> input_sums: array<vec4<f32>, INPUT_OCTETS / 4u>;  // of each octet
 var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / LANES>;
 var<workgroup> go: u32;
 // Of a head, by channel.
@@ -208,74 +211,92 @@ fn leave(n_workgroups: u32, lane: u32) {
   }
 }
 
-// Four neighbouring values become inputs.
-fn set_input_quad(quad: u32, values: vec4<f32>, lane: u32) {
-  let words = vec2(packed(values.xy), packed(values.zw));
-  let rounded = vec4(unpack2x16float(words.x), unpack2x16float(words.y));
-  let sum = neighbours_sum1(dot(rounded, vec4(1.0)), 4u);
-  if (quad < N_EMBD / 4u) {
-    inputs[quad / 2u][2u * (quad & 1u)] = words.x;
-    inputs[quad / 2u][2u * (quad & 1u) + 1u] = words.y;
-    if (lane % 4u == 0u) {
-      input_sums[quad / 4u] = sum;
-    }
-  }
+// What the normed input needs that no other stage has touched.
+struct NormFactors {
+  weight: array<f32, EACH>,
+  bias: array<f32, EACH>,
+  previous: array<f32, EACH>,
+  mix: array<f32, EACH>,
 }
 
-fn normed_input(stage: Stage, piece: Piece, slot: u32, workgroup: u32, lane: u32) {
-  let n_quads = N_EMBD / 4u;
-  //@repeat E QUADS_EACH
-  let quad_$E = lane + $Eu * WORKGROUP_SIZE;
-  let at_$E = min(quad_$E, n_quads - 1u);
-  var x_$E = select(vec4(0.0), shared_quad(at_$E * 4u), quad_$E < n_quads);
-  let weight_$E = vector_quad(stage.vectors + at_$E);
-  let bias_$E = vector_quad(stage.vectors + n_quads + at_$E);
-  var previous_$E = vec4(0.0);
-  var mix_$E = vec4(0.0);
-  if (stage.shift != NONE) {
-    previous_$E = shift_states[stage.shift + slot * n_quads + at_$E];
-    mix_$E = vector_quad(stage.vectors + (2u + piece.mix) * n_quads + at_$E);
+fn element(at: u32, d: u32) -> f32 { return bitcast<f32>(weights[at + d / 4u][d & 3u]); }
+
+fn norm_factors(stage: Stage, piece: Piece, slot: u32, lane: u32) -> NormFactors {
+  var factors: NormFactors;
+  //@repeat E EACH
+  {
+    let d = min(lane + $Eu * WORKGROUP_SIZE, N_EMBD - 1u);
+    factors.weight[$E] = element(stage.vectors, d);
+    factors.bias[$E] = element(stage.vectors + N_EMBD / 4u, d);
+    if (stage.shift != NONE) {
+      factors.previous[$E] = shift_states[stage.shift + slot * (N_EMBD / 4u) + d / 4u][d & 3u];
+      factors.mix[$E] = element(stage.vectors + (2u + piece.mix) * (N_EMBD / 4u), d);
+    }
   }
   //@end
+  return factors;
+}
+
+fn normed_input(stage: Stage, piece: Piece, factors: NormFactors, workgroup: u32, lane: u32) {
   var sum = 0.0;
-  //@repeat E QUADS_EACH
-  sum += dot(x_$E, vec4(1.0));
+  //@repeat E EACH
+  let d_$E = lane + $Eu * WORKGROUP_SIZE;
+  let there_$E = d_$E < N_EMBD;
+  var x_$E = 0.0;
+  if (there_$E) {
+    x_$E = shared_f32(d_$E);
+  }
+  //@end
+  //@repeat E EACH
+  sum += x_$E;
   //@end
   let mean = workgroup_sum(sum, lane) / f32(N_EMBD);
   sum = 0.0;
-  //@repeat E QUADS_EACH
-  x_$E = select(vec4(0.0), x_$E - mean, quad_$E < n_quads);
-  sum += dot(x_$E, x_$E);
+  //@repeat E EACH
+  x_$E = select(0.0, x_$E - mean, there_$E);
+  sum += x_$E * x_$E;
   //@end
   let scale = 1.0 / sqrt(workgroup_sum(sum, lane) / f32(N_EMBD) + immediates.norm_epsilon);
-  //@repeat E QUADS_EACH
-  x_$E = x_$E * scale * weight_$E + bias_$E;
-  if (workgroup == 0u && quad_$E < n_quads) {
-    for (var i = 0u; i < 4u; i++) {
-      share_f32(KEPT + quad_$E * 4u + i, x_$E[i]);
+  let paired = piece.paired == 1u;
+  //@repeat E EACH
+  {
+    var value = x_$E * scale * factors.weight[$E] + factors.bias[$E];
+    if (workgroup == 0u && there_$E) {
+      share_f32(KEPT + d_$E, value);
+    }
+    value = f32(f16(value + (factors.previous[$E] - value) * factors.mix[$E]));
+    let octet_sum = neighbours_sum1(value, 8u);
+    let other = subgroupShuffleXor(value, select(1u, 2u, paired));
+    if (there_$E && (d_$E & select(1u, 2u, paired)) == 0u) {
+      let word = select(d_$E / 2u, d_$E / 4u * 2u + (d_$E & 1u), paired);
+      inputs[word / 4u][word & 3u] = packed(vec2(value, other));
+      if ((d_$E & 7u) == 0u) {
+        input_sums[d_$E / 32u][(d_$E / 8u) & 3u] = octet_sum;
+      }
     }
   }
-  if (stage.shift != NONE) {
-    x_$E += (previous_$E - x_$E) * mix_$E;
-  }
-  set_input_quad(quad_$E, x_$E, lane);
   //@end
 }
 
-fn plain_input(stage: Stage, lane: u32) {
+fn plain_input(stage: Stage, piece: Piece, lane: u32) {
+  let n_words = stage.n_in / 2u;
+  //@repeat E WORDS_EACH
+  let word_$E = lane + $Eu * WORKGROUP_SIZE;
+  var pair_$E = 0u;
+  if (word_$E < n_words) {
+    pair_$E = atomicLoad(&shared_words[stage.input + word_$E]);
+  }
+  //@end
   //@repeat E WORDS_EACH
   {
-    let word = lane + $Eu * WORKGROUP_SIZE;
-    let there = word < stage.n_in / 2u;
-    var pair = 0u;
-    if (there) {
-      pair = atomicLoad(&shared_words[stage.input + word]);
-    }
-    let sum = neighbours_sum1(dot(unpack2x16float(pair), vec2(1.0)), 8u);
-    if (there) {
-      inputs[word / 4u][word & 3u] = pair;
-      if (lane % 8u == 0u) {
-        input_sums[word / 8u] = sum;
+    let sum = neighbours_sum1(dot(unpack2x16float(pair_$E), vec2(1.0)), 4u);
+    let other = subgroupShuffleXor(pair_$E, 1u);
+    let even = (pair_$E & 0xffffu) | (other << 16u);
+    let odd = (other >> 16u) | (pair_$E & 0xffff0000u);
+    if (word_$E < n_words) {
+      inputs[word_$E / 4u][word_$E & 3u] = select(pair_$E, select(even, odd, (lane & 1u) == 1u), piece.paired == 1u);
+      if ((lane & 3u) == 0u) {
+        input_sums[word_$E / 16u][(word_$E / 4u) & 3u] = sum;
       }
     }
   }
@@ -283,33 +304,19 @@ fn plain_input(stage: Stage, lane: u32) {
 }
 
 //@repeat F N_FORMATS
-fn unit_dots_$F(a: Unit_$F, b: Unit_$F, unit: u32) -> vec2<f32> {
-  var sums = vec2<f32>();
-  //@repeat H UNIT_HALVES
-  {
-    let k = unit_k_$F(unit, 2u * $Hu) / 8u;
-    let x0 = octet_of_input(k);
-    let x1 = octet_of_input(unit_k_$F(unit, 2u * $Hu + 1u) / 8u);
-    let x_sum = input_sums[k / 2u];
-    sums += vec2(unit_half_dot_$F(a, $Hu, x0, x1, x_sum), unit_half_dot_$F(b, $Hu, x0, x1, x_sum));
-  }
-  //@end
-  return sums;
-}
-
-// Part of two rows times the input: the units from `unit` on, every team-th.
+// Part of two rows times the input: the spans of 64 weights from `first` on, every team-th.
 fn row_dots_$F(piece: Piece, pair: u32, n_in: u32, first: u32) -> vec2<f32> {
   let row = (piece.weights + 2u * pair * piece.row_quads) * 4u;
   let next_row = row + piece.row_quads * 4u;
-  let n_units = n_in / 32u;
+  let n_spans = n_in / 64u;
   var sums = vec2<f32>();
-  var a = load_unit_$F(row, n_in, min(first, n_units - 1u));
-  var b = load_unit_$F(next_row, n_in, min(first, n_units - 1u));
-  for (var unit = first; unit < n_units; unit += piece.team) {
-    let next = min(unit + piece.team, n_units - 1u);
-    let next_a = load_unit_$F(row, n_in, next);
-    let next_b = load_unit_$F(next_row, n_in, next);
-    sums += unit_dots_$F(a, b, unit);
+  var a = load_span_$F(row, n_in, min(first, n_spans - 1u));
+  var b = load_span_$F(next_row, n_in, min(first, n_spans - 1u));
+  for (var span = first; span < n_spans; span += piece.team) {
+    let next = min(span + piece.team, n_spans - 1u);
+    let next_a = load_span_$F(row, n_in, next);
+    let next_b = load_span_$F(next_row, n_in, next);
+    sums += span_dots_$F(a, b, span);
     a = next_a;
     b = next_b;
   }
@@ -364,11 +371,6 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
 
 fn sigmoid(value: f32) -> f32 { return 1.0 / (1.0 + exp(-value)); }
 
-// Element `channel` of one of the vectors of the time mix.
-fn time_mix_vector(stage: Stage, index: u32, channel: u32) -> f32 {
-  return vector_quad(stage.vectors + index * (N_EMBD / 4u) + channel / 4u)[channel & 3u];
-}
-
 // The sum over all quads of what the channels of a head have put into head_sums.
 fn head_total(which: u32) -> f32 {
   var total = vec4<f32>();
@@ -381,8 +383,76 @@ fn head_total(which: u32) -> f32 {
 const EXP_MINUS_HALF = 0.6065306597126334;
 const KEY_NORM_EPSILON = 1e-12;
 
-// The up-projections of a head's channels: four neighbours to each.
-fn head_ups(stage: Stage, head: u32, lane: u32) {
+// What the time mix of a head needs that no other stage has touched: each invocation's share of a row of the state and of an
+// up-projection, and a channel's factors.
+struct HeadWeights {
+  state: array<vec4<f32>, KEYS_EACH>,
+  up: array<vec4<u32>, UP_EACH>,
+  factors: array<f32, 8>,
+}
+
+// Which channel's up-projection an invocation shares.
+struct UpShare {
+  row: u32,       // of ups; 4 HEAD_SIZE: none
+  at: u32,        // quads of `weights`
+  low: u32,       // octets of `inputs`
+  n_octets: u32,
+  lanes: u32,
+  own: u32,       // among these
+}
+
+fn up_share(stage: Stage, head: u32, lane: u32) -> UpShare {
+  let lanes = HEAD_SIZE * stage.up_lanes;
+  let ends = vec3(lanes.x, lanes.x + lanes.y, lanes.x + lanes.y + lanes.z);
+  let low_ends = vec3(stage.ranks.x, stage.ranks.x + stage.ranks.y, stage.ranks.x + stage.ranks.y + stage.ranks.z) / 8u;
+  var m = 0u;
+  var begin = 0u;
+  var share = UpShare(0u, stage.up.x, 0u, stage.ranks.x / 8u, stage.up_lanes.x, 0u);
+  if (lane >= ends.z) {
+    m = 3u;
+    begin = ends.z;
+    share = UpShare(0u, stage.up.w, low_ends.z, stage.ranks.w / 8u, stage.up_lanes.w, 0u);
+  } else if (lane >= ends.y) {
+    m = 2u;
+    begin = ends.y;
+    share = UpShare(0u, stage.up.z, low_ends.y, stage.ranks.z / 8u, stage.up_lanes.z, 0u);
+  } else if (lane >= ends.x) {
+    m = 1u;
+    begin = ends.x;
+    share = UpShare(0u, stage.up.y, low_ends.x, stage.ranks.y / 8u, stage.up_lanes.y, 0u);
+  }
+  let channel = (lane - begin) / share.lanes;
+  share.own = (lane - begin) % share.lanes;
+  share.row = m * HEAD_SIZE + channel;
+  if (channel >= HEAD_SIZE) {
+    share.row = 4u * HEAD_SIZE;
+    share.n_octets = 0u;
+  }
+  share.at += (head * HEAD_SIZE + channel) * share.n_octets;
+  return share;
+}
+
+fn head_weights(stage: Stage, share: UpShare, state_at: u32, head: u32, lane: u32) -> HeadWeights {
+  var result: HeadWeights;
+  //@repeat E UP_EACH
+  if (share.own + $Eu * share.lanes < share.n_octets) {
+    result.up[$E] = weights[share.at + share.own + $Eu * share.lanes];
+  }
+  //@end
+  //@repeat Q KEYS_EACH
+  result.state[$Q] = wkv_states[state_at + $Qu * LANES];
+  //@end
+  if (lane < HEAD_SIZE) {
+    let channel = head * HEAD_SIZE + lane;
+    //@repeat V TIME_MIX_VECTORS
+    result.factors[$V] = element(stage.vectors + $Vu * (N_EMBD / 4u), channel);
+    //@end
+  }
+  return result;
+}
+
+// The low-rank inputs, one after another.
+fn stage_lows(stage: Stage, lane: u32) {
   let ends = vec3(stage.ranks.x, stage.ranks.x + stage.ranks.y, stage.ranks.x + stage.ranks.y + stage.ranks.z) / 2u;
   for (var i = lane; i < ends.z + stage.ranks.w / 2u; i += WORKGROUP_SIZE) {
     var word = stage.lows.x + i;
@@ -391,68 +461,55 @@ fn head_ups(stage: Stage, head: u32, lane: u32) {
     word = select(word, stage.lows.w + i - ends.z, i >= ends.z);
     inputs[i / 4u][i & 3u] = atomicLoad(&shared_words[word]);
   }
-  workgroupBarrier();
-  for (var row = lane / 4u; row < 4u * HEAD_SIZE; row += WORKGROUP_SIZE / 4u) {
-    let m = row / HEAD_SIZE;
-    let rank = select(select(stage.ranks.x, stage.ranks.y, m > 0u), select(stage.ranks.z, stage.ranks.w, m > 2u), m > 1u);
-    let up = select(select(stage.up.x, stage.up.y, m > 0u), select(stage.up.z, stage.up.w, m > 2u), m > 1u);
-    let low = 2u * select(select(0u, ends.x, m > 0u), select(ends.y, ends.z, m > 2u), m > 1u);
-    let n_octets = rank / 8u;
-    let first = up + (head * HEAD_SIZE + row % HEAD_SIZE) * n_octets;
-    //@repeat E UP_EACH
-    var up_$E = vec4<u32>();
-    if (lane % 4u + 4u * $Eu < n_octets) {
-      up_$E = weights[first + lane % 4u + 4u * $Eu];
-    }
-    //@end
-    var sum = 0.0;
-    //@repeat E UP_EACH
-    {
-      let x = octet_of_input(low / 8u + min(lane % 4u + 4u * $Eu, n_octets - 1u));
-      let w = Octet(vec4(unpack2x16float(up_$E.x), unpack2x16float(up_$E.y)), vec4(unpack2x16float(up_$E.z), unpack2x16float(up_$E.w)));
-      sum += dot8(w, x);
-    }
-    //@end
-    sum = neighbours_sum1(sum, 4u);
-    if (lane % 4u == 0u) {
-      ups[row] = sum;
-    }
-  }
-  workgroupBarrier();
 }
 
-// What a head's recurrence needs, channel by channel; gives v and the gate.
-fn prepare_head(stage: Stage, head: u32, c: u32) {
-  let channel = head * HEAD_SIZE + c;
-  let half = c & 1u;
-  let r = shared_pair(R_K_V + channel / 2u)[half];
-  let key = shared_pair(R_K_V + (N_EMBD + channel) / 2u)[half];
-  var v = shared_pair(R_K_V + (2u * N_EMBD + channel) / 2u)[half];
-  if (stage.first_layer == 1u) {
-    share_f32(V_FIRST + channel, v);
-  } else {
-    v += (shared_f32(V_FIRST + channel) - v) * sigmoid(time_mix_vector(stage, 2u, channel) + ups[2u * HEAD_SIZE + c]);
+fn head_ups(share: UpShare, own: HeadWeights, lane: u32) {
+  var sum = 0.0;
+  //@repeat E UP_EACH
+  if (share.own + $Eu * share.lanes < share.n_octets) {
+    let w = own.up[$E];
+    let x = octet_of_input(share.low + share.own + $Eu * share.lanes);
+    sum += dot8(Octet(vec4(unpack2x16float(w.x), unpack2x16float(w.y)), vec4(unpack2x16float(w.z), unpack2x16float(w.w))), x);
   }
-  let a = sigmoid(time_mix_vector(stage, 1u, channel) + ups[HEAD_SIZE + c]);
-  let k = key * (1.0 + (a - 1.0) * time_mix_vector(stage, 4u, channel));
-  let kk = key * time_mix_vector(stage, 3u, channel);
+  //@end
+  for (var distance = 1u; distance < LANES; distance *= 2u) {
+    let other = subgroupShuffleXor(sum, distance);
+    sum += select(0.0, other, distance < share.lanes);
+  }
+  if (share.own == 0u && share.row < 4u * HEAD_SIZE) {
+    ups[share.row] = sum;
+  }
+}
+
+// What a head's recurrence needs of channel c. values: r k v and the first layer's v.
+fn prepare_head(stage: Stage, own: HeadWeights, values: vec4<f32>, head: u32, c: u32) {
+  let factors = own.factors;
+  var v = values.z;
+  if (stage.first_layer == 1u) {
+    share_f32(V_FIRST + head * HEAD_SIZE + c, v);
+  } else {
+    v += (values.w - v) * sigmoid(factors[2] + ups[2u * HEAD_SIZE + c]);
+  }
+  let a = sigmoid(factors[1] + ups[HEAD_SIZE + c]);
+  let k = values.y * (1.0 + (a - 1.0) * factors[4]);
+  let kk = values.y * factors[3];
   let quad = c / 4u;
   let part = c & 3u;
-  head_r[quad][part] = r;
-  head_w[quad][part] = exp(-EXP_MINUS_HALF * sigmoid(time_mix_vector(stage, 0u, channel) + ups[c]));
+  head_r[quad][part] = values.x;
+  head_w[quad][part] = exp(-EXP_MINUS_HALF * sigmoid(factors[0] + ups[c]));
   head_k[quad][part] = k;
   head_kk[quad][part] = kk;
   head_remove[quad][part] = kk * a;
   head_v[c] = v;
-  let sums = neighbours_sum(vec2(kk * kk, r * k * time_mix_vector(stage, 5u, channel)), 2u);
-  if (half == 0u) {
+  let sums = neighbours_sum(vec2(kk * kk, values.x * k * factors[5]), 2u);
+  if ((c & 1u) == 0u) {
     head_sums[c / 8u][(c / 2u) & 3u] = sums.x;
     head_sums[HEAD_SIZE / 8u + c / 8u][(c / 2u) & 3u] = sums.y;
   }
 }
 
 // Group norm, bonus and gate.
-fn finish_head(stage: Stage, head: u32, bonus: f32, c: u32) {
+fn finish_head(factors: array<f32, 8>, head: u32, bonus: f32, c: u32) {
   var total = vec4<f32>();
   for (var q = 0u; q < HEAD_SIZE / 4u; q++) {
     total += head_y[q];
@@ -464,7 +521,7 @@ fn finish_head(stage: Stage, head: u32, bonus: f32, c: u32) {
   }
   let scale = 1.0 / sqrt(dot(total, vec4(1.0)) / f32(HEAD_SIZE) + immediates.group_norm_epsilon);
   let channel = head * HEAD_SIZE + c;
-  let normed = (head_y[c / 4u][c & 3u] - mean) * scale * time_mix_vector(stage, 6u, channel) + time_mix_vector(stage, 7u, channel);
+  let normed = (head_y[c / 4u][c & 3u] - mean) * scale * factors[6] + factors[7];
   let gated = (normed + bonus * head_v[c]) * ups[3u * HEAD_SIZE + c];
   let other = subgroupShuffleXor(gated, 1u);
   if ((c & 1u) == 0u) {
@@ -472,34 +529,47 @@ fn finish_head(stage: Stage, head: u32, bonus: f32, c: u32) {
   }
 }
 
-fn time_mix(stage: Stage, head: u32, slot: u32, frozen: bool, lane: u32) {
+// Whether all went well; `target_count` as in wait, before the first head.
+fn time_mix(stage: Stage, head: u32, slot: u32, frozen: bool, target_count: u32, lane: u32) -> bool {
   // LANES to a row of the state.
   let i = lane / LANES;
   let own = lane % LANES;
   let state_at = stage.wkv + ((slot * (N_EMBD / HEAD_SIZE) + head) * HEAD_SIZE + i) * (HEAD_SIZE / 4u) + own;
-  //@repeat Q KEYS_EACH
-  var state_$Q = wkv_states[state_at + $Qu * LANES];
-  //@end
-  head_ups(stage, head, lane);
+  let share = up_share(stage, head, lane);
+  let loaded = head_weights(stage, share, state_at, head, lane);
+  if (target_count > 0u && !wait(target_count, lane)) {
+    return false;
+  }
+  var values = vec4<f32>();
   if (lane < HEAD_SIZE) {
-    prepare_head(stage, head, lane);
+    let channel = head * HEAD_SIZE + lane;
+    let half = channel & 1u;
+    values = vec4(shared_pair(R_K_V + channel / 2u)[half], shared_pair(R_K_V + (N_EMBD + channel) / 2u)[half],
+                  shared_pair(R_K_V + (2u * N_EMBD + channel) / 2u)[half], shared_f32(V_FIRST + channel));
+  }
+  stage_lows(stage, lane);
+  workgroupBarrier();
+  head_ups(share, loaded, lane);
+  workgroupBarrier();
+  if (lane < HEAD_SIZE) {
+    prepare_head(stage, loaded, values, head, lane);
   }
   workgroupBarrier();
   let inverse_norm = 1.0 / max(sqrt(head_total(0u)), KEY_NORM_EPSILON);
   let v = head_v[i];
   var sum = 0.0;
   //@repeat Q KEYS_EACH
-  sum += dot(state_$Q, head_kk[own + $Qu * LANES]);
+  sum += dot(loaded.state[$Q], head_kk[own + $Qu * LANES]);
   //@end
   let removed = neighbours_sum1(sum, LANES) * inverse_norm * inverse_norm;
   sum = 0.0;
   //@repeat Q KEYS_EACH
   {
     let at = own + $Qu * LANES;
-    state_$Q = state_$Q * head_w[at] - removed * head_remove[at] + v * head_k[at];
-    sum += dot(state_$Q, head_r[at]);
+    let state = loaded.state[$Q] * head_w[at] - removed * head_remove[at] + v * head_k[at];
+    sum += dot(state, head_r[at]);
     if (!frozen) {
-      wkv_states[state_at + $Qu * LANES] = state_$Q;
+      wkv_states[state_at + $Qu * LANES] = state;
     }
   }
   //@end
@@ -509,9 +579,17 @@ fn time_mix(stage: Stage, head: u32, slot: u32, frozen: bool, lane: u32) {
   }
   workgroupBarrier();
   if (lane < HEAD_SIZE) {
-    finish_head(stage, head, head_total(1u), lane);
+    finish_head(loaded.factors, head, head_total(1u), lane);
   }
   workgroupBarrier();
+  return true;
+}
+
+// What the stage before has kept, its normed residual stream, becomes its shift state.
+fn store_shift(stage: Stage, slot: u32, lane: u32) {
+  for (var quad = lane; quad < N_EMBD / 4u; quad += WORKGROUP_SIZE) {
+    shift_states[stage.kept + slot * (N_EMBD / 4u) + quad] = shared_quad(KEPT + 4u * quad);
+  }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -523,30 +601,37 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
   for (var s = immediates.stage_begin; s < immediates.stage_end; s++) {
     let stage = stage_at(s);
     let piece = piece_at(s, workgroup, n_workgroups);
+    let target_count = (s - immediates.stage_begin) * n_workgroups;
     if (s > immediates.stage_begin) {
       arrive(lane);
-      if (!wait((s - immediates.stage_begin) * n_workgroups, lane)) {
+    }
+    if (stage.kind == TIME_MIX && workgroup < N_EMBD / HEAD_SIZE) {
+      for (var head = workgroup; head < N_EMBD / HEAD_SIZE; head += n_workgroups) {
+        if (!time_mix(stage, head, slot, frozen, select(0u, target_count, head == workgroup), lane)) {
+          return;
+        }
+      }
+    } else {
+      var factors: NormFactors;
+      if (stage.kind == NORMED) {
+        factors = norm_factors(stage, piece, slot, lane);
+      }
+      if (target_count > 0u && !wait(target_count, lane)) {
         return;
+      }
+      if (stage.kind == NORMED) {
+        normed_input(stage, piece, factors, workgroup, lane);
+      } else if (stage.kind == PLAIN) {
+        plain_input(stage, piece, lane);
+      }
+      workgroupBarrier();
+      if (stage.kind != TIME_MIX) {
+        multiply(piece, stage.n_in, lane);
       }
     }
     if (stage.kept != NONE && workgroup == n_workgroups - 1u && !frozen) {
-      for (var quad = lane; quad < N_EMBD / 4u; quad += WORKGROUP_SIZE) {
-        shift_states[stage.kept + slot * (N_EMBD / 4u) + quad] = shared_quad(KEPT + 4u * quad);
-      }
+      store_shift(stage, slot, lane);
     }
-    if (stage.kind == TIME_MIX) {
-      for (var head = workgroup; head < N_EMBD / HEAD_SIZE; head += n_workgroups) {
-        time_mix(stage, head, slot, frozen, lane);
-      }
-      continue;
-    }
-    if (stage.kind == NORMED) {
-      normed_input(stage, piece, slot, workgroup, lane);
-    } else {
-      plain_input(stage, lane);
-    }
-    workgroupBarrier();
-    multiply(piece, stage.n_in, lane);
   }
   if (immediates.stage_end > immediates.stage_begin + 1u) {
     leave(n_workgroups, lane);
