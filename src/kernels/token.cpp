@@ -143,7 +143,7 @@ uint32_t team_of(uint32_t n_pairs, uint32_t n_in, uint32_t lanes, uint32_t workg
   constexpr uint32_t kTurnOfSums = 1;  // what adding up costs, in spans
   uint32_t best = lanes;
   uint64_t least = ~uint64_t(0);
-  for (uint32_t team = lanes; team <= workgroup_size; team *= 2) {
+  for (uint32_t team = 4; team <= workgroup_size; team += 4) {
     const uint64_t rounds = divide_up(n_pairs, workgroup_size / team);
     const uint64_t turns = rounds * (divide_up(n_in / kSpan, team) + kTurnOfSums);
     if (turns < least) {

@@ -27,6 +27,7 @@ diagnostic(off, subgroup_uniformity);
 //@const UP_EACH 12
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
+//@const TOUCHES 8
 //@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
 //@const ARRIVED 0
@@ -86,7 +87,7 @@ struct Piece {
   row_quads: u32,
   n_rows: u32,   // even
   format: u32,
-  team: u32,     // invocations that sum a pair of rows: LANES times a power of two
+  team: u32,     // invocations that sum a pair of rows, a multiple of 4
   mix: u32,      // which x_m its input is mixed by
   to: u32,       // ACT: pairs of f16, to that word; RESIDUAL: added from that row on; LOGITS: from that row on
   output: u32,
@@ -118,7 +119,7 @@ fn piece_at(index: u32, workgroup: u32, n_workgroups: u32) -> Piece {
 
 var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS>;          // octets of f16
 var<workgroup> input_sums: array<vec4<f32>, INPUT_OCTETS / 4u>;  // of each octet
-var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / LANES>;
+var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / 4u>;
 var<workgroup> go: u32;
 // Of a head, by channel.
 var<workgroup> ups: array<f32, 4u * HEAD_SIZE>;
@@ -341,25 +342,27 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
 fn multiply(piece: Piece, n_in: u32, lane: u32) {
   let n_pairs = piece.n_rows / 2u;
   let n_teams = WORKGROUP_SIZE / piece.team;
+  let team = lane / piece.team;
+  let own = lane - team * piece.team;
   for (var first = 0u; first < n_pairs; first += n_teams) {
-    let pair = first + lane / piece.team;
+    let pair = first + team;
     var sums = vec2<f32>();
-    if (pair < n_pairs) {
+    if (team < n_teams && pair < n_pairs) {
       switch piece.format {
         //@repeat F N_FORMATS
-        case $Fu: { sums = row_dots_$F(piece, pair, n_in, lane % piece.team); }
+        case $Fu: { sums = row_dots_$F(piece, pair, n_in, own); }
         //@end
         default: {}
       }
     }
-    sums = neighbours_sum(sums, LANES);
-    if (lane % LANES == 0u) {
-      parts[lane / LANES] = sums;
+    sums = neighbours_sum(sums, 4u);
+    if (lane % 4u == 0u) {
+      parts[lane / 4u] = sums;
     }
     workgroupBarrier();
     if (lane < n_teams && first + lane < n_pairs) {
       var total = vec2<f32>();
-      let n_parts = piece.team / LANES;
+      let n_parts = piece.team / 4u;
       for (var i = 0u; i < n_parts; i++) {
         total += parts[lane * n_parts + i];
       }
@@ -598,6 +601,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
   let n_workgroups = grid.x;
   let slot = step_chunk(0u).slot;
   let frozen = control_frozen(slot);
+  var sink = 0u;
   for (var s = immediates.stage_begin; s < immediates.stage_end; s++) {
     let stage = stage_at(s);
     let piece = piece_at(s, workgroup, n_workgroups);
@@ -616,9 +620,18 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
       if (stage.kind == NORMED) {
         factors = norm_factors(stage, piece, slot, lane);
       }
+      //@repeat T TOUCHES
+      var touched_$T = 0u;
+      if ((lane + $Tu * WORKGROUP_SIZE) * 2u < piece.n_rows * piece.row_quads) {
+        touched_$T = weights[piece.weights + (lane + $Tu * WORKGROUP_SIZE) * 2u].x;
+      }
+      //@end
       if (target_count > 0u && !wait(target_count, lane)) {
         return;
       }
+      //@repeat T TOUCHES
+      sink ^= touched_$T;
+      //@end
       if (stage.kind == NORMED) {
         normed_input(stage, piece, factors, workgroup, lane);
       } else if (stage.kind == PLAIN) {
@@ -632,6 +645,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
     if (stage.kept != NONE && workgroup == n_workgroups - 1u && !frozen) {
       store_shift(stage, slot, lane);
     }
+  }
+  if (sink == 1u && immediates.n_stages == 0u) {
+    atomicStore(&shared_words[STALLED], sink);
   }
   if (immediates.stage_end > immediates.stage_begin + 1u) {
     leave(n_workgroups, lane);
