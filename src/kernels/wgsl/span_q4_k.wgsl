@@ -31,7 +31,7 @@ fn span_dot(span: Span, index: u32, x: array<vec4<u32>, 8>, x_sums: vec2<f32>) -
 }
 
 fn span_dots(a: Span, b: Span, span: u32) -> vec2<f32> {
-  let at = span * 8u;
+  let at = input_at(span * 8u);
   let x = array(inputs[at], inputs[at + 1u], inputs[at + 2u], inputs[at + 3u], inputs[at + 4u], inputs[at + 5u], inputs[at + 6u],
                 inputs[at + 7u]);
   let x_sums = vec2(dot(input_sums[2u * span], vec4(1.0)), dot(input_sums[2u * span + 1u], vec4(1.0)));

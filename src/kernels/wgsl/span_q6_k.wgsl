@@ -33,8 +33,8 @@ fn span_dot(span: Span, index: u32, x: array<vec4<u32>, 8>) -> f32 {
 }
 
 fn span_dots(a: Span, b: Span, span: u32) -> vec2<f32> {
-  let at = span / 2u * 16u + 2u * (span & 1u);
-  let x = array(inputs[at], inputs[at + 1u], inputs[at + 4u], inputs[at + 5u], inputs[at + 8u], inputs[at + 9u], inputs[at + 12u],
-                inputs[at + 13u]);
+  let at = input_at(span / 2u * 16u + 2u * (span & 1u));
+  let x = array(inputs[at], inputs[at + 1u], inputs[at + 4u], inputs[at + 5u], inputs[at + 9u], inputs[at + 10u], inputs[at + 13u],
+                inputs[at + 14u]);
   return vec2(span_dot(a, span, x), span_dot(b, span, x));
 }

@@ -18,7 +18,7 @@ fn block_dot(a: vec4<u32>, b: vec4<u32>, x: array<vec4<u32>, 4>) -> f32 {
 }
 
 fn span_dots(a: Span, b: Span, span: u32) -> vec2<f32> {
-  let at = span * 8u;
+  let at = input_at(span * 8u);
   let x = array(inputs[at], inputs[at + 1u], inputs[at + 2u], inputs[at + 3u]);
   let y = array(inputs[at + 4u], inputs[at + 5u], inputs[at + 6u], inputs[at + 7u]);
   return 256.0 * vec2(a.d.x * block_dot(a.codes[0], a.codes[1], x) + a.d.y * block_dot(a.codes[2], a.codes[3], y),

@@ -27,7 +27,7 @@ diagnostic(off, subgroup_uniformity);
 //@const UP_EACH 12
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
-//@const TOUCHES 8
+//@const TOUCHES 0
 //@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
 //@const ARRIVED 0
@@ -117,7 +117,8 @@ fn piece_at(index: u32, workgroup: u32, n_workgroups: u32) -> Piece {
   return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z);
 }
 
-var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS>;          // octets of f16
+// Octets of f16, with a gap after each eight: neighbours read spans of eight, whose parts then lie in different banks.
+var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS / 8u * 9u + 8u>;
 var<workgroup> input_sums: array<vec4<f32>, INPUT_OCTETS / 4u>;  // of each octet
 var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / 4u>;
 var<workgroup> go: u32;
@@ -143,8 +144,10 @@ fn shared_quad(at: u32) -> vec4<f32> {
 
 fn vector_quad(at: u32) -> vec4<f32> { return bitcast<vec4<f32>>(weights[at]); }
 
+fn input_at(octet: u32) -> u32 { return octet + octet / 8u; }
+
 fn octet_of_input(octet: u32) -> Octet {
-  let halves = inputs[octet];
+  let halves = inputs[input_at(octet)];
   return Octet(vec4(unpack2x16float(halves.x), unpack2x16float(halves.y)), vec4(unpack2x16float(halves.z), unpack2x16float(halves.w)));
 }
 
@@ -270,7 +273,7 @@ fn normed_input(stage: Stage, piece: Piece, factors: NormFactors, workgroup: u32
     let other = subgroupShuffleXor(value, select(1u, 2u, paired));
     if (there_$E && (d_$E & select(1u, 2u, paired)) == 0u) {
       let word = select(d_$E / 2u, d_$E / 4u * 2u + (d_$E & 1u), paired);
-      inputs[word / 4u][word & 3u] = packed(vec2(value, other));
+      inputs[input_at(word / 4u)][word & 3u] = packed(vec2(value, other));
       if ((d_$E & 7u) == 0u) {
         input_sums[d_$E / 32u][(d_$E / 8u) & 3u] = octet_sum;
       }
@@ -295,7 +298,7 @@ fn plain_input(stage: Stage, piece: Piece, lane: u32) {
     let even = (pair_$E & 0xffffu) | (other << 16u);
     let odd = (other >> 16u) | (pair_$E & 0xffff0000u);
     if (word_$E < n_words) {
-      inputs[word_$E / 4u][word_$E & 3u] = select(pair_$E, select(even, odd, (lane & 1u) == 1u), piece.paired == 1u);
+      inputs[input_at(word_$E / 4u)][word_$E & 3u] = select(pair_$E, select(even, odd, (lane & 1u) == 1u), piece.paired == 1u);
       if ((lane & 3u) == 0u) {
         input_sums[word_$E / 16u][(word_$E / 4u) & 3u] = sum;
       }
@@ -462,7 +465,7 @@ fn stage_lows(stage: Stage, lane: u32) {
     word = select(word, stage.lows.y + i - ends.x, i >= ends.x);
     word = select(word, stage.lows.z + i - ends.y, i >= ends.y);
     word = select(word, stage.lows.w + i - ends.z, i >= ends.z);
-    inputs[i / 4u][i & 3u] = atomicLoad(&shared_words[word]);
+    inputs[input_at(i / 4u)][i & 3u] = atomicLoad(&shared_words[word]);
   }
 }
 
