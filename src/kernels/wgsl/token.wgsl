@@ -27,7 +27,7 @@ diagnostic(off, subgroup_uniformity);
 //@const UP_EACH 12
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
-//@const TOUCHES 0
+//@const TOUCH 1
 //@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
 //@const ARRIVED 0
@@ -102,18 +102,30 @@ const LOGITS = 2u;
 const STAGE_QUADS = 6u;
 const PIECE_QUADS = 3u;
 
-fn stage_at(index: u32) -> Stage {
-  let at = index * STAGE_QUADS;
-  let a = table[at];
-  let b = table[at + 1u];
-  return Stage(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, table[at + 2u], table[at + 3u], table[at + 4u], table[at + 5u]);
+const TABLE_QUADS = STAGE_QUADS + PIECE_QUADS;
+
+// Quad `i` of what the table has of a stage for a workgroup: the stage, then the workgroup's piece.
+fn table_quad(i: u32, stage: u32, workgroup: u32, n_workgroups: u32) -> vec4<u32> {
+  let piece = immediates.n_stages * STAGE_QUADS + (stage * n_workgroups + workgroup) * PIECE_QUADS;
+  return table[select(piece + i - STAGE_QUADS, stage * STAGE_QUADS + i, i < STAGE_QUADS)];
 }
 
-fn piece_at(index: u32, workgroup: u32, n_workgroups: u32) -> Piece {
-  let at = immediates.n_stages * STAGE_QUADS + (index * n_workgroups + workgroup) * PIECE_QUADS;
-  let a = table[at];
-  let b = table[at + 1u];
-  let c = table[at + 2u];
+// This stage's and the next one's, in turn: they are asked for a stage ahead.
+struct Entry {
+  quads: array<vec4<u32>, TABLE_QUADS>,
+}
+var<workgroup> entries: array<Entry, 2>;
+
+fn stage_of(entry: Entry) -> Stage {
+  let a = entry.quads[0];
+  let b = entry.quads[1];
+  return Stage(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, entry.quads[2], entry.quads[3], entry.quads[4], entry.quads[5]);
+}
+
+fn piece_of(entry: Entry) -> Piece {
+  let a = entry.quads[STAGE_QUADS];
+  let b = entry.quads[STAGE_QUADS + 1u];
+  let c = entry.quads[STAGE_QUADS + 2u];
   return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z);
 }
 
@@ -340,6 +352,17 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
     let values = vec2(activate(sums.x, piece.activation), activate(sums.y, piece.activation));
     atomicStore(&shared_words[piece.output + pair], packed(values));
   }
+}
+
+// Asks for what an invocation multiplies first, about, so that it is near when the input is there.
+fn touch(piece: Piece, n_in: u32, lane: u32) -> u32 {
+  let team = lane / piece.team;
+  let at = (lane - team * piece.team) * piece.row_quads / (n_in / 64u);
+  if (TOUCH == 0u || 2u * team >= piece.n_rows || at >= piece.row_quads) {
+    return 0u;
+  }
+  let first = piece.weights + 2u * team * piece.row_quads + at;
+  return weights[first].x ^ weights[first + piece.row_quads].x;
 }
 
 fn multiply(piece: Piece, n_in: u32, lane: u32) {
@@ -605,12 +628,21 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
   let slot = step_chunk(0u).slot;
   let frozen = control_frozen(slot);
   var sink = 0u;
+  if (lane < TABLE_QUADS) {
+    entries[0].quads[lane] = table_quad(lane, immediates.stage_begin, workgroup, n_workgroups);
+  }
   for (var s = immediates.stage_begin; s < immediates.stage_end; s++) {
-    let stage = stage_at(s);
-    let piece = piece_at(s, workgroup, n_workgroups);
+    let turn = (s - immediates.stage_begin) & 1u;
+    let entry = workgroupUniformLoad(&entries[turn]);
+    let stage = stage_of(entry);
+    let piece = piece_of(entry);
     let target_count = (s - immediates.stage_begin) * n_workgroups;
     if (s > immediates.stage_begin) {
       arrive(lane);
+    }
+    var next_entry = vec4<u32>();
+    if (lane < TABLE_QUADS) {
+      next_entry = table_quad(lane, min(s + 1u, immediates.n_stages - 1u), workgroup, n_workgroups);
     }
     if (stage.kind == TIME_MIX && workgroup < N_EMBD / HEAD_SIZE) {
       for (var head = workgroup; head < N_EMBD / HEAD_SIZE; head += n_workgroups) {
@@ -623,18 +655,11 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
       if (stage.kind == NORMED) {
         factors = norm_factors(stage, piece, slot, lane);
       }
-      //@repeat T TOUCHES
-      var touched_$T = 0u;
-      if ((lane + $Tu * WORKGROUP_SIZE) * 2u < piece.n_rows * piece.row_quads) {
-        touched_$T = weights[piece.weights + (lane + $Tu * WORKGROUP_SIZE) * 2u].x;
-      }
-      //@end
+      let touched = touch(piece, stage.n_in, lane);
       if (target_count > 0u && !wait(target_count, lane)) {
         return;
       }
-      //@repeat T TOUCHES
-      sink ^= touched_$T;
-      //@end
+      sink ^= touched;
       if (stage.kind == NORMED) {
         normed_input(stage, piece, factors, workgroup, lane);
       } else if (stage.kind == PLAIN) {
@@ -647,6 +672,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
     }
     if (stage.kept != NONE && workgroup == n_workgroups - 1u && !frozen) {
       store_shift(stage, slot, lane);
+    }
+    if (lane < TABLE_QUADS) {
+      entries[1u - turn].quads[lane] = next_entry;
     }
   }
   if (sink == 1u && immediates.n_stages == 0u) {
