@@ -40,6 +40,8 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->type_name("MODE")
       ->check(CLI::IsMember({"stream", "full", "lazy"}))
       ->capture_default_str();
+  command.add_flag("--no-persistent", flags.no_persistent,
+                   "decode in many dispatches where one would do that waits for itself");
   command.add_flag("--no-mmap", flags.no_mmap, "read the model's header instead of mapping it");
   command.add_flag("--no-pipeline-cache", flags.no_pipeline_cache, "compile all shaders anew, and keep none");
 }
@@ -64,6 +66,7 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   options.pipeline_cache = !flags.no_pipeline_cache;
   options.load = load_mode_of(flags.load);
   options.mmap = !flags.no_mmap;
+  options.persistent = !flags.no_persistent;
   options.on_progress = [progress](uint64_t done, uint64_t total) {
     if (done < total)
       progress->update(done, total);

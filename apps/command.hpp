@@ -42,7 +42,7 @@ template <typename... Args>
 struct EngineFlags {
   std::string model, vocab, device, tier;  // as in EngineOptions; no model: the demo model
   std::string load = "stream";
-  bool exact = false, safe = false, no_mmap = false, no_pipeline_cache = false;
+  bool exact = false, safe = false, no_persistent = false, no_mmap = false, no_pipeline_cache = false;
 };
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 /// All of SamplerParams but the seed.

@@ -37,6 +37,8 @@ struct EngineOptions {
   /// "": the best that a self-test does not find wrong; "T0", "T1", "T2": that one, untested.
   std::string tier;
   bool safe = false;   // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
+  /// Take one token through all layers in a single dispatch, on a GPU that was tested to do so right.
+  bool persistent = true;
   bool exact = false;  // bit-equal results alone, in any batch and under any chunking
   uint32_t chunk = 512;  // tokens of one step at most, 1 to 512
   uint32_t max_sessions = 4;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/bytes.hpp"
@@ -11,8 +10,8 @@
 namespace ravenwing::kernels {
 namespace {
 
-constexpr uint32_t kLanesMin = 8;
-const uint32_t kLanesMax = std::getenv("RW_LANES") ? uint32_t(std::atoi(std::getenv("RW_LANES"))) : 16;  // TEMPORARY
+// Twice as many make twice as large workgroups, which leave an invocation too few registers.
+constexpr uint32_t kLanesMax = 8, kLanesMin = 8;
 constexpr uint32_t kNone = 0xffffffff;
 constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2", "format_3", "format_4", "format_5"};
 constexpr std::string_view kSpanRoles[] = {"span_0", "span_1", "span_2", "span_3", "span_4", "span_5"};
@@ -50,7 +49,11 @@ static_assert(sizeof(PieceWords) == 3 * 16);
 struct Immediates {
   uint32_t stage_begin, stage_end, n_stages;
   float norm_epsilon, group_norm_epsilon;
+  uint32_t census;
 };
+
+/// More than any device runs at a time.
+constexpr uint32_t kCensusWorkgroups = 4096;
 
 uint32_t lanes_of(const gpu::Device& device, uint32_t head_size) {
   const uint32_t subgroup = std::bit_floor(std::max(device.info().subgroup_size_min, 1u));
@@ -163,7 +166,7 @@ TokenLayout::TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const 
     begin += n_words;
     return at;
   };
-  arrived = take(3);
+  arrived = take(sizeof(TokenKernel::Counters) / 4);
   r_k_v = take(3 * n_embd / 2);
   v_first = take(n_embd);
   kept = take(n_embd);
@@ -273,25 +276,56 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
   return variant;
 }
 
-void TokenKernel::record(const Context& context, size_t begin, size_t end, bool at_once) const {
-  for (size_t stage = begin; stage < end;) {
-    const size_t next = at_once ? end : stage + 1;
-    gpu::Work work;
-    for (size_t i = stage; i < next; ++i) {
-      for (const TokenProduct& product : model_.stages[i].products) {
-        work.bytes += product.weights.rows.size;
-        work.flops += uint64_t(2) * product.weights.n_rows * product.weights.n_in;
-      }
+void TokenKernel::dispatch(const Context& context, size_t begin, size_t end, bool census, gpu::Grid grid) const {
+  gpu::Work work;
+  for (size_t i = begin; i < end; ++i) {
+    for (const TokenProduct& product : model_.stages[i].products) {
+      work.bytes += product.weights.rows.size;
+      work.flops += uint64_t(2) * product.weights.n_rows * product.weights.n_in;
     }
-    context.recorder.dispatch(at_once ? "token" : model_.stages[stage].label, variant(context),
-                              {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(weights_),
-                               gpu::read(table_), gpu::read_write(model_.shared), gpu::read_write(model_.shifts),
-                               gpu::read_write(wkv_), gpu::read_write(model_.logits)},
-                              Immediates{uint32_t(stage), uint32_t(next), uint32_t(n_stages()), model_.norm_epsilon,
-                                         model_.group_norm_epsilon},
-                              gpu::Grid{n_workgroups_}, work);
-    stage = next;
   }
+  context.recorder.dispatch(end - begin == 1 ? model_.stages[begin].label : "token", variant(context),
+                            {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(weights_),
+                             gpu::read(table_), gpu::read_write(model_.shared), gpu::read_write(model_.shifts),
+                             gpu::read_write(wkv_), gpu::read_write(model_.logits)},
+                            Immediates{uint32_t(begin), uint32_t(end), uint32_t(n_stages()), model_.norm_epsilon,
+                                       model_.group_norm_epsilon, census},
+                            grid, work);
 }
+
+void TokenKernel::record(const Context& context, size_t begin, size_t end, bool whole) const {
+  const size_t step = whole ? end - begin : 1;
+  for (size_t stage = begin; stage < end; stage += step)
+    dispatch(context, stage, stage + step, false, gpu::Grid{n_workgroups_});
+}
+
+uint32_t TokenKernel::count_residents(gpu::PipelineCache& pipelines, const Context& like) const {
+  gpu::Device& device = pipelines.device();
+  gpu::Plan plan;
+  gpu::Recorder recorder(pipelines, plan);
+  const Context context{recorder, like.buffers, 1, 1, 1};
+  dispatch(context, 0, 0, true, gpu::Grid{kCensusWorkgroups});
+  const wgpu::CommandEncoder encoder = device.handle().CreateCommandEncoder();
+  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+  plan.encode(pass);
+  pass.End();
+  device.submit(encoder.Finish());
+  return take_counters(device).residents;
+}
+
+TokenKernel::Counters TokenKernel::take_counters(gpu::Device& device) const {
+  gpu::BufferView words = model_.shared;
+  words.offset += model_.layout.arrived * uint64_t(4);
+  words.size = sizeof(Counters);
+  Counters counters;
+  const auto bytes = device.read(words);
+  std::memcpy(&counters, bytes.data(), sizeof(counters));
+  const wgpu::CommandEncoder encoder = device.handle().CreateCommandEncoder();
+  encoder.ClearBuffer(words.buffer, words.offset, words.size);
+  device.submit(encoder.Finish());
+  return counters;
+}
+
+bool TokenKernel::take_stalled(gpu::Device& device) const { return take_counters(device).stalled != 0; }
 
 }  // namespace ravenwing::kernels

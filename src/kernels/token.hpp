@@ -13,6 +13,10 @@
 
 namespace ravenwing::kernels {
 
+/// How steps of one token run: through the kernels of all steps; stage by stage; all stages in one dispatch, whose
+/// workgroups wait for each other.
+enum class TokenUse : uint8_t { none, stages, whole };
+
 /// What a stage does with its input before its products.
 enum class TokenInput : uint32_t { plain = 0, normed = 1, time_mix = 2 };
 
@@ -65,17 +69,36 @@ struct TokenModel {
 /// The kernel with its table of who does what. Weights of all stages lie in one buffer, as do all wkv states.
 class TokenKernel {
  public:
+  /// Words of the shared buffer, from TokenLayout::arrived on.
+  struct Counters {
+    uint32_t arrived = 0, stalled = 0, left = 0, residents = 0;
+  };
+
   /// None where the device or the model is not made for it: tier T0, subgroups of less than 8, matrices in parts, rows
-  /// that are no whole units, low-rank matrices that are not f16.
+  /// that are no whole spans of 64 weights, low-rank matrices that are not f16, fewer workgroups than a stage has
+  /// products.
   static std::optional<TokenKernel> make(gpu::Device& device, TokenModel model, uint32_t n_workgroups);
 
-  /// Stages begin to end: in one dispatch, whose workgroups wait for each other, or one by one.
-  void record(const Context& context, size_t begin, size_t end, bool at_once) const;
+  /// Stages begin to end. `whole`: in one dispatch, which needs all workgroups to run at a time.
+  void record(const Context& context, size_t begin, size_t end, bool whole) const;
+  /// How many workgroups of this kernel the device runs at a time, by trying. Waits.
+  uint32_t count_residents(gpu::PipelineCache& pipelines, const Context& context) const;
+  /// Whether workgroups of a whole dispatch gave up waiting since this was last asked: its logits have NaN among them
+  /// then, and what it leaves behind is useless. Waits.
+  bool take_stalled(gpu::Device& device) const;
+  /// The same for another number of workgroups.
+  std::optional<TokenKernel> with(gpu::Device& device, uint32_t n_workgroups) const {
+    return make(device, model_, n_workgroups);
+  }
+  uint32_t n_workgroups() const { return n_workgroups_; }
   size_t n_stages() const { return model_.stages.size(); }
 
  private:
   TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workgroups);
   gpu::ShaderVariant variant(const Context& context) const;
+  /// Reads and clears them. Waits.
+  Counters take_counters(gpu::Device& device) const;
+  void dispatch(const Context& context, size_t begin, size_t end, bool census, gpu::Grid grid) const;
 
   TokenModel model_;
   uint32_t n_workgroups_;

@@ -2,7 +2,6 @@
 #include "model/runner.hpp"
 
 #include <chrono>
-#include <cstdlib>
 #include <future>
 
 #include "model/rwkv7_forward.hpp"
@@ -21,10 +20,6 @@ rwkv7::ModelOptions model_options(const EngineOptions& options) {
   result.mode = mode_of(options);
   result.lazy = options.load == LoadMode::lazy;
   result.compile_ahead = true;
-  if (const char* token = std::getenv("RAVENWING_TOKEN")) {  // TEMPORARY
-    result.token_workgroups = uint32_t(std::atoi(token));
-    result.token_at_once = std::string_view(token).find("a") != std::string_view::npos;
-  }
   return result;
 }
 
@@ -70,6 +65,7 @@ Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const 
   if (full) file.keep(on_read);
   while (!impl_->model) {
     try {
+      model.token = ladder.token_use(impl_->device->info());
       impl_->model = std::make_unique<rwkv7::Model>(*impl_->device, file, source, model,
                                                     progress_of(options, full ? file.file_bytes() : 0));
     } catch (const gpu::CompileError& error) {

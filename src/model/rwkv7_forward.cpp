@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/bytes.hpp"
@@ -33,6 +34,9 @@ void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& m
   }
 }
 
+/// Of a step of one token whose stages are dispatched one by one.
+constexpr uint32_t kTokenWorkgroups = 128;
+
 uint32_t outputs_that_fit(const gpu::Device& device, const Config& config, uint32_t tokens_max) {
   const uint64_t fit = device.limits().binding_bytes_max / (uint64_t(config.n_vocab) * 4);
   if (fit == 0)
@@ -62,6 +66,7 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
   }
   if (options.lazy) return;
   load_all(progress);
+  fit_token();
   if (options.compile_ahead) plan(kDecode);
   device_.wait_idle();
 }
@@ -133,18 +138,42 @@ kernels::Context Model::context(gpu::Recorder& recorder, const Bucket& bucket) c
 }
 
 void Model::make_token() {
-  if (options_.token_workgroups == 0 || options_.mode == kernels::MatMulMode::exact) return;
+  if (options_.token == kernels::TokenUse::none || options_.mode == kernels::MatMulMode::exact) return;
   auto model = token_model(config_, weights_, states_, token_layout(config_, options_.tokens_max));
   if (!model) return;
   model->shared = scratch_.x;
   model->shifts = states_.shifts();
   model->logits = scratch_.logits;
-  token_ = kernels::TokenKernel::make(device_, std::move(*model), options_.token_workgroups);
+  const uint32_t n_workgroups = options_.token_workgroups > 0 ? options_.token_workgroups : kTokenWorkgroups;
+  token_ = kernels::TokenKernel::make(device_, std::move(*model), n_workgroups);
+}
+
+void Model::fit_token() {
+  if (!token_ || options_.token != kernels::TokenUse::whole || options_.token_workgroups > 0) return;
+  gpu::Recorder recorder(pipelines_);
+  auto fitting = token_->with(device_, token_->count_residents(pipelines_, context(recorder, kDecode)));
+  if (fitting)
+    token_ = std::move(fitting);
+  else
+    options_.token = kernels::TokenUse::stages;
+}
+
+void Model::check_stalled() {
+  if (token_use() != kernels::TokenUse::whole || !token_->take_stalled(device_)) return;
+  options_.token = kernels::TokenUse::stages;
+  plans_.clear();
+  fail(
+      ErrorCode::unsupported,
+      "[token] the GPU did not run {} workgroups at a time, as it did before: the state of this text is lost, begin it "
+      "anew. Stages are dispatched one by one from here on (--no-persistent: from the start)",
+      token_->n_workgroups());
 }
 
 void Model::record_token(const kernels::Context& context) {
   embed(context);
-  token_->record(context, 0, token_->n_stages() - (context.n_outputs > 0 ? 0 : 1), options_.token_at_once);
+  // What goes wrong in a whole dispatch shows in its logits.
+  const bool whole = options_.token == kernels::TokenUse::whole && context.n_outputs > 0;
+  token_->record(context, 0, token_->n_stages() - (context.n_outputs > 0 ? 0 : 1), whole);
   if (context.n_outputs > 0) sample(context);
 }
 
@@ -296,6 +325,7 @@ void Model::run_while_loading(const gpu::Plan& steps) {
   if (loader_->is_loaded(loader_->n_sections() - 1)) {
     loader_.reset();
     make_token();
+    fit_token();
     plans_.clear();
   }
 }
@@ -334,6 +364,8 @@ void Model::launch(const kernels::StepInput& input) {
 void Model::take_sampled(std::vector<Sampled>& sampled) {
   sampled.resize(readback_.oldest_size() / sizeof(Sampled));
   readback_.take(std::as_writable_bytes(std::span(sampled)));
+  if (std::ranges::any_of(sampled, [](const Sampled& one) { return one.frozen == kernels::Frozen::numerical; }))
+    check_stalled();
 }
 
 void Model::forget_sampled() { readback_.forget(); }
@@ -343,6 +375,7 @@ std::vector<float> Model::read_logits() {
   if (logits.empty()) return logits;
   const auto bytes = device_.read({scratch_.logits, 0, logits.size() * 4});
   std::memcpy(logits.data(), bytes.data(), bytes.size());
+  if (std::ranges::any_of(logits, [](float logit) { return std::isnan(logit); })) check_stalled();
   return logits;
 }
 
@@ -352,6 +385,7 @@ std::vector<float> Model::read_logits_of(uint32_t output) {
   const uint64_t row_bytes = logits.size() * 4;
   const auto bytes = device_.read({scratch_.logits, output * row_bytes, row_bytes});
   std::memcpy(logits.data(), bytes.data(), bytes.size());
+  if (std::ranges::any_of(logits, [](float logit) { return std::isnan(logit); })) check_stalled();
   return logits;
 }
 

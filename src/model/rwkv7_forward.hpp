@@ -21,10 +21,10 @@ struct ModelOptions {
   uint64_t binding_bytes_max = 0;           // of weights in one dispatch; 0: the device's limit. Tests lower it.
   WeightPlacement placement{};              // tests lower its limit, too
   bool lazy = false;                        // the first step that needs a layer brings its weights to the GPU
-  /// Workgroups of the kernel that takes one token through all layers (kernels/token.hpp); 0: not to be used.
-  uint32_t token_workgroups = 0;
-  bool token_at_once = false;  // one dispatch, whose workgroups wait for each other: so many must run at a time
-  bool compile_ahead = false;  // while weights are loaded: what decoding one text and prefill in full steps need
+  /// How steps of one token run, where the device and the model are made for it; exact mode knows none of it.
+  kernels::TokenUse token = kernels::TokenUse::none;
+  uint32_t token_workgroups = 0;  // 0: as many as run at a time
+  bool compile_ahead = false;     // while weights are loaded: what decoding one text and prefill in full steps need
 };
 
 using kernels::Sampled;
@@ -36,6 +36,8 @@ class Model {
         const Progress& progress = {});
 
   const Config& config() const { return config_; }
+  /// How steps of one token run.
+  kernels::TokenUse token_use() const { return token_ ? options_.token : kernels::TokenUse::none; }
   StateArenas& states() { return states_; }
   uint32_t tokens_max() const { return options_.tokens_max; }
   /// Rows of logits that one step can give: what a binding holds.
@@ -89,6 +91,10 @@ class Model {
 
   /// The kernel for one token, where there is one.
   void make_token();
+  /// For a whole dispatch: gives it as many workgroups as run at a time.
+  void fit_token();
+  /// Throws if a whole dispatch has gone wrong, and takes its stages one by one from here on.
+  void check_stalled();
   void record_token(const kernels::Context& context);
   kernels::Context context(gpu::Recorder& recorder, const Bucket& bucket) const;
   void record(const kernels::Context& context);

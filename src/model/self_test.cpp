@@ -126,21 +126,22 @@ std::string run_steps(Model& model, const std::vector<kernels::StepInput>& input
 
 }  // namespace
 
-std::string self_test(gpu::Device& device, const ModelSource& like, kernels::MatMulMode mode,
+std::string self_test(gpu::Device& device, const ModelSource& like, kernels::MatMulMode mode, kernels::TokenUse token,
                       const std::function<void()>& check_cancelled) {
   const Miniature miniature(like);
   const Expected expected(miniature.source());
   const std::vector<kernels::StepInput> inputs = inputs_of(expected, device.info().software);
   // A large model's products take other tiles than a small one's: each is tried.
   std::vector<std::optional<kernels::MatMulTile>> tiles(1);
-  if (device.tier() == gpu::Tier::t2 && mode == kernels::MatMulMode::fast) {
+  if (device.tier() == gpu::Tier::t2 && mode == kernels::MatMulMode::fast && token == kernels::TokenUse::none) {
     const std::vector<kernels::MatMulTile> all = kernels::tiles_of(device);
     tiles.assign(all.begin(), all.end());
   }
   std::vector<std::unique_ptr<Model>> models;
   for (const auto& tile : tiles) {
-    const ModelOptions options{.n_slots = 1, .tokens_max = kTokensMax, .mode = mode, .tile = tile};
+    const ModelOptions options{.n_slots = 1, .tokens_max = kTokensMax, .mode = mode, .tile = tile, .token = token};
     models.push_back(std::make_unique<Model>(device, miniature.file(), miniature.source(), options));
+    if (models.back()->token_use() != token) return "the device or the model is not made for it";
     for (const kernels::StepInput& input : inputs) models.back()->prepare(input);
   }
   for (const auto& model : models) {

@@ -116,30 +116,39 @@ Verdicts& TierLadder::verdicts(const DeviceInfo& device) {
   return verdicts_.emplace(path, key);
 }
 
-std::string TierLadder::subject(const DeviceInfo& device) const {
-  return fmt::format("{}-{}-{}", gpu::name(*tier_), options_.exact ? "exact" : "fast",
-                     validates(device) ? "checked" : "unchecked");
+std::string TierLadder::subject(const DeviceInfo& device, kernels::TokenUse token) const {
+  constexpr std::string_view kOfToken[] = {"", "-token-stages", "-token-whole"};
+  return fmt::format("{}-{}-{}{}", gpu::name(*tier_), options_.exact ? "exact" : "fast",
+                     validates(device) ? "checked" : "unchecked", kOfToken[size_t(token)]);
 }
 
-Verdict TierLadder::judge(const DeviceInfo& device) {
+kernels::TokenUse TierLadder::token_use(const DeviceInfo& device) {
+  using kernels::TokenUse;
+  if (asked_ || options_.exact || device.software || !tests(device) || *tier_ == gpu::Tier::t0) return TokenUse::none;
+  const auto is_good = [&](TokenUse use) { return judge(device, use).state == Verdict::State::good; };
+  if (options_.persistent && is_good(TokenUse::whole)) return TokenUse::whole;
+  return is_good(TokenUse::stages) ? TokenUse::stages : TokenUse::none;
+}
+
+Verdict TierLadder::judge(const DeviceInfo& device, kernels::TokenUse token) {
   Verdicts& known = verdicts(device);
-  const std::string tested = subject(device);
+  const std::string tested = subject(device, token);
   if (const auto verdict = known.find(tested); verdict && verdict->state != Verdict::State::testing) return *verdict;
   const Verdicts::Lock lock(known);
   const auto verdict = known.find(tested);
-  if (!verdict) return test_and_note(device);
+  if (!verdict) return test_and_note(device, token);
   if (verdict->state != Verdict::State::testing) return *verdict;
   const Verdict ended{Verdict::State::bad, "ended the program that tested it"};
   known.set(tested, ended);
   return ended;
 }
 
-Verdict TierLadder::test_and_note(const DeviceInfo& device) {
+Verdict TierLadder::test_and_note(const DeviceInfo& device, kernels::TokenUse token) {
   Verdicts& known = verdicts(device);
-  const std::string tested = subject(device);
+  const std::string tested = subject(device, token);
   known.set(tested, {Verdict::State::testing, ""});
   try {
-    const Verdict verdict = test(device);
+    const Verdict verdict = test(device, token);
     known.set(tested, verdict);
     return verdict;
   } catch (...) {
@@ -148,7 +157,7 @@ Verdict TierLadder::test_and_note(const DeviceInfo& device) {
   }
 }
 
-Verdict TierLadder::test(const DeviceInfo& device) {
+Verdict TierLadder::test(const DeviceInfo& device, kernels::TokenUse token) {
   const auto check_cancelled = [cancel = options_.cancel] {
     if (cancel != nullptr && *cancel) fail(ErrorCode::cancelled, "the self-test was cancelled");
   };
@@ -156,7 +165,7 @@ Verdict TierLadder::test(const DeviceInfo& device) {
     gpu::DeviceOptions device_options = this->device_options();
     device_options.validate = validates(device);  // compilers make other code without
     gpu::Device tested(device_options);
-    const std::string wrong = rwkv7::self_test(tested, source_, mode_of(options_), check_cancelled);
+    const std::string wrong = rwkv7::self_test(tested, source_, mode_of(options_), token, check_cancelled);
     return wrong.empty() ? Verdict{} : bad("gave wrong numbers", wrong);
   } catch (const gpu::CompileError& error) {
     return does_not_compile(error);
@@ -175,7 +184,7 @@ void TierLadder::retest() {
   tier_ = asked_.value_or(found.tier);
   const Verdicts::Lock lock(verdicts(device));
   verdicts(device).forget(gpu::name(*tier_));  // those of other modes too: they are made when they are needed
-  const Verdict verdict = test_and_note(device);
+  const Verdict verdict = test_and_note(device, kernels::TokenUse::none);
   if (verdict.state != Verdict::State::good)
     fail(ErrorCode::unsupported, "[self-test] {} on {} {}", gpu::name(*tier_), device.name, verdict.reason);
 }

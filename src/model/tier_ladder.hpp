@@ -8,6 +8,7 @@
 #include "gpu/adapters.hpp"
 #include "gpu/shader.hpp"
 #include "kernels/matmul.hpp"
+#include "kernels/token.hpp"
 #include "model/rwkv7_tensors.hpp"
 #include "model/verdicts.hpp"
 #include "ravenwing/engine.hpp"
@@ -29,6 +30,9 @@ class TierLadder {
   /// A device at the best tier that is left. It goes without WebGPU's checks if it is a GPU, was tested and may
   /// (EngineOptions::safe, RAVENWING_VALIDATE). Throws Error{unsupported} where every tier is wrong.
   std::unique_ptr<gpu::Device> open();
+  /// How steps of one token run on the device last opened: whole where that was tested and found right, else stage by
+  /// stage where that was. Software is faster without.
+  kernels::TokenUse token_use(const DeviceInfo& device);
   /// The tier last opened is no good after all. Throws Error{unsupported} where there is no lower one to take.
   void step_down(const gpu::CompileError& error);
   /// Tests the tier that was asked for, else the adapter's best, whatever is known of it. Throws Error{unsupported}
@@ -40,12 +44,12 @@ class TierLadder {
   /// Whether a device that passed its test would still be checked.
   bool validates(const DeviceInfo& device) const;
   Verdicts& verdicts(const DeviceInfo& device);
-  Verdict judge(const DeviceInfo& device);
-  Verdict test(const DeviceInfo& device);
+  Verdict judge(const DeviceInfo& device, kernels::TokenUse token = kernels::TokenUse::none);
+  Verdict test(const DeviceInfo& device, kernels::TokenUse token);
   /// Runs a test whose end is a verdict, marked as begun before.
-  Verdict test_and_note(const DeviceInfo& device);
+  Verdict test_and_note(const DeviceInfo& device, kernels::TokenUse token);
   /// Of the tier in question, in the file of verdicts: "T1-fast-checked", as other shaders make for other verdicts.
-  std::string subject(const DeviceInfo& device) const;
+  std::string subject(const DeviceInfo& device, kernels::TokenUse token) const;
   gpu::DeviceOptions device_options() const;
 
   const rwkv7::ModelSource& source_;

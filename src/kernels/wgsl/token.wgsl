@@ -27,7 +27,6 @@ diagnostic(off, subgroup_uniformity);
 //@const UP_EACH 12
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
-//@const TOUCH 1
 //@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
 //@const ARRIVED 0
@@ -49,6 +48,7 @@ struct Immediates {
   n_stages: u32,  // of the table
   norm_epsilon: f32,
   group_norm_epsilon: f32,
+  census: u32,  // 1: only to find how many workgroups run at a time
 }
 var<immediate> immediates: Immediates;
 
@@ -58,7 +58,9 @@ var<immediate> immediates: Immediates;
 
 const STALLED = ARRIVED + 1u;
 const LEFT = ARRIVED + 2u;
-const SPINS_MAX = 4000000u;
+const RESIDENTS = ARRIVED + 3u;
+const SPINS_MAX = 1000000u;
+const CENSUS_SPINS = 500u;
 
 // What a stage does with its input before the product.
 const PLAIN = 0u;     // reads it
@@ -219,6 +221,29 @@ fn wait(target_count: u32, lane: u32) -> bool {
   return workgroupUniformLoad(&go) == 1u;
 }
 
+// Workgroups that were there before the first one left.
+fn census() {
+  if (atomicLoad(&shared_words[RESIDENTS]) != 0u) {
+    return;
+  }
+  atomicAdd(&shared_words[ARRIVED], 1u);
+  for (var spins = 0u; spins < CENSUS_SPINS; spins++) {
+    if (atomicLoad(&shared_words[RESIDENTS]) != 0u) {
+      return;
+    }
+  }
+  atomicStore(&shared_words[RESIDENTS], atomicLoad(&shared_words[ARRIVED]));
+}
+
+// NaN among the logits, for whoever looks at them: in the first row, and in the one that this workgroup would have written.
+fn give_up(workgroup: u32, n_workgroups: u32, lane: u32) {
+  if (lane == 0u) {
+    let not_a_number = bitcast<f32>(0x7fc00000u | atomicLoad(&shared_words[STALLED]));
+    logits[0] = not_a_number;
+    logits[table_quad(STAGE_QUADS + 1u, immediates.n_stages - 1u, workgroup, n_workgroups).w] = not_a_number;
+  }
+}
+
 // The last to leave makes the counters ready for the next dispatch.
 fn leave(n_workgroups: u32, lane: u32) {
   if (lane == 0u && atomicAdd(&shared_words[LEFT], 1u) == n_workgroups - 1u) {
@@ -358,7 +383,7 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
 fn touch(piece: Piece, n_in: u32, lane: u32) -> u32 {
   let team = lane / piece.team;
   let at = (lane - team * piece.team) * piece.row_quads / (n_in / 64u);
-  if (TOUCH == 0u || 2u * team >= piece.n_rows || at >= piece.row_quads) {
+  if (2u * team >= piece.n_rows || at >= piece.row_quads) {
     return 0u;
   }
   let first = piece.weights + 2u * team * piece.row_quads + at;
@@ -625,6 +650,12 @@ fn store_shift(stage: Stage, slot: u32, lane: u32) {
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
   let workgroup = id.x;
   let n_workgroups = grid.x;
+  if (immediates.census == 1u) {
+    if (lane == 0u) {
+      census();
+    }
+    return;
+  }
   let slot = step_chunk(0u).slot;
   let frozen = control_frozen(slot);
   var sink = 0u;
@@ -647,6 +678,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
     if (stage.kind == TIME_MIX && workgroup < N_EMBD / HEAD_SIZE) {
       for (var head = workgroup; head < N_EMBD / HEAD_SIZE; head += n_workgroups) {
         if (!time_mix(stage, head, slot, frozen, select(0u, target_count, head == workgroup), lane)) {
+          give_up(workgroup, n_workgroups, lane);
           return;
         }
       }
@@ -657,6 +689,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
       }
       let touched = touch(piece, stage.n_in, lane);
       if (target_count > 0u && !wait(target_count, lane)) {
+        give_up(workgroup, n_workgroups, lane);
         return;
       }
       sink ^= touched;

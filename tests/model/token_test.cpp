@@ -1,0 +1,171 @@
+// tests/model/token_test.cpp: the kernel that takes one token through all layers, against the reference.
+#include <cmath>
+
+#include "kernels/matmul.hpp"
+#include "model/rwkv7_ref.hpp"
+#include "model/support.hpp"
+#include "support/files.hpp"
+#include "support/random_model.hpp"
+#include "support/refusal.hpp"
+
+using namespace ravenwing;
+using namespace ravenwing::test;
+
+namespace {
+
+using format::WeightFormat;
+using kernels::TokenUse;
+
+/// Two heads at least, rows of whole blocks of any format and of odd numbers of spans.
+RandomModelOptions model_of(WeightFormat matrices, WeightFormat head) {
+  RandomModelOptions options;
+  options.n_embd = 256;
+  options.head_size = 64;
+  options.n_ffn = 768;
+  options.n_vocab = 302;
+  options.rank_w = 24, options.rank_a = 32, options.rank_v = 8, options.rank_g = 40;
+  options.matrices = options.emb = matrices;
+  options.head = head;
+  options.low_rank = WeightFormat::f16;
+  return options;
+}
+
+rwkv7::ModelOptions options_of(TokenUse use, uint32_t n_workgroups) {
+  rwkv7::ModelOptions options;
+  options.token = use;
+  options.token_workgroups = n_workgroups;
+  return options;
+}
+
+/// The products of single tokens have sums of eight products in f16.
+constexpr float kLogitsBound = 0.02f;
+constexpr double kStatesBound = 5e-3;
+
+/// Single tokens at the beginning, after a step of several and in another slot than the first.
+void check_token(gpu::Device& device, const RandomModelOptions& shape, TokenUse use, uint32_t n_workgroups) {
+  const TemporaryFolder folder;
+  write_random_gguf(folder / "model", shape);
+  GpuModel loaded(device, folder / "model", options_of(use, n_workgroups));
+  REQUIRE(loaded.model.token_use() == use);
+  const rwkv7::Reference reference(loaded.source);
+  const Ids ids = some_ids(12, shape.n_vocab);
+  rwkv7::RefState state(reference.config());
+  const std::vector<float> expected = reference.forward(ids, state);
+  loaded.model.states().reset(2);
+  const std::vector<float> found = feed(loaded.model, 2, ids, {1, 1, 1, 5, 1, 1, 1, 1}, Outputs::all);
+  double squares = 0;
+  for (const float logit : expected) squares += double(logit) * logit;
+  const double deviation = std::sqrt(squares / double(expected.size()));
+  const double of_logits = max_difference(found, expected) / deviation;
+  const double of_states = state_difference(loaded.model.states().read(2),
+                                            {state.time_shift, state.wkv, state.channel_shift}, shape.n_layer);
+  CHECK(of_logits <= kLogitsBound);
+  CHECK(of_states <= kStatesBound);
+  MESSAGE(fmt::format("{} in {}: logits {:.2g}, states {:.2g}", info(shape.matrices).name, info(shape.head).name,
+                      of_logits, of_states));
+}
+
+void check_formats(Tier tier, std::span<const WeightFormat> formats) {
+  const auto device = open_device(tier);
+  if (!device) return;
+  for (const WeightFormat format : formats) {
+    CAPTURE(info(format).name);
+    check_token(*device, model_of(format, WeightFormat::q6_k), TokenUse::stages, 13);
+  }
+}
+
+Ids repeated(const Ids& ids, size_t n) {
+  Ids result;
+  while (result.size() < n) result.insert(result.end(), ids.begin(), ids.end());
+  result.resize(n);
+  return result;
+}
+
+}  // namespace
+
+TEST_SUITE("token") {
+  TEST_CASE("a token stage by stage agrees with the reference") {
+    constexpr WeightFormat kFormats[] = {WeightFormat::q4_k};
+    check_formats(Tier::t1, kFormats);
+  }
+
+  TEST_CASE("what a token's step leaves is the same without logits, and a frozen slot stays") {
+    const auto device = open_device(Tier::t1);
+    if (!device) return;
+    GpuModel loaded(*device, demo_model(), options_of(TokenUse::stages, 13));
+    REQUIRE(loaded.model.token_use() == TokenUse::stages);
+    rwkv7::Model& model = loaded.model;
+    const Ids ids = some_ids(4, model.config().n_vocab);
+    for (const uint32_t slot : {0u, 1u}) model.states().reset(slot);
+    feed(model, 0, ids, {1, 1, 1, 1}, Outputs::all);
+    feed(model, 1, ids, {1, 1, 1, 1}, Outputs::none);
+    const rwkv7::HostState before = model.states().read(1);
+    CHECK(same_bits(model.states().read(0), before));
+    kernels::ControlBlock block;
+    block.frozen = uint32_t(kernels::Frozen::stop);
+    model.states().write_control(1, block);
+    feed(model, 1, ids, {1, 1, 1, 1}, Outputs::none);
+    CHECK(same_bits(model.states().read(1), before));
+  }
+
+  TEST_CASE("workgroups that do not run at a time are an error, and the next text goes stage by stage") {
+    const auto device = open_device(Tier::t1);
+    if (!device) return;
+    GpuModel loaded(*device, demo_model(), options_of(TokenUse::whole, 3000));
+    REQUIRE(loaded.model.token_use() == TokenUse::whole);
+    const Ids ids = some_ids(2, loaded.model.config().n_vocab);
+    CHECK_THROWS_WITH_AS(feed_new(loaded.model, 0, std::span(ids).first(1)), doctest::Contains("at a time"), Error);
+    CHECK(loaded.model.token_use() == TokenUse::stages);
+    GpuModel others(*device, demo_model());
+    REQUIRE(others.model.token_use() == TokenUse::none);
+    loaded.model.states().reset(0);
+    others.model.states().reset(0);
+    const std::vector<float> found = feed(loaded.model, 0, ids, {1, 1}, Outputs::all);
+    CHECK(max_difference(found, feed(others.model, 0, ids, {1, 1}, Outputs::all)) <= kLogitsBound);
+  }
+
+  TEST_CASE("not on T0, not in exact mode, not for low-rank matrices that are no whole octets") {
+    if (const auto device = open_device(Tier::t0)) {
+      GpuModel loaded(*device, demo_model(), options_of(TokenUse::stages, 13));
+      CHECK(loaded.model.token_use() == TokenUse::none);
+    }
+    const auto device = open_device(Tier::t1);
+    if (!device) return;
+    rwkv7::ModelOptions exact = options_of(TokenUse::stages, 13);
+    exact.mode = kernels::MatMulMode::exact;
+    CHECK(GpuModel(*device, demo_model(), exact).model.token_use() == TokenUse::none);
+    RandomModelOptions odd = model_of(WeightFormat::f16, WeightFormat::f16);
+    odd.rank_v = 5;
+    const TemporaryFolder folder;
+    write_random_gguf(folder / "model", odd);
+    CHECK(GpuModel(*device, folder / "model", options_of(TokenUse::stages, 13)).model.token_use() == TokenUse::none);
+  }
+}
+
+TEST_SUITE("token_slow") {
+  TEST_CASE("a token stage by stage agrees with the reference, every format") {
+    check_formats(Tier::t1, format::kWeightFormats);
+  }
+}
+
+// Where as many workgroups run at a time as a stage has products: on GPUs.
+TEST_SUITE("t2") {
+  TEST_CASE("a token in one dispatch agrees with the reference") {
+    const auto device = open_device(Tier::t2);
+    if (!device) return;
+    for (const WeightFormat format : {WeightFormat::q4_k, WeightFormat::q8_0, WeightFormat::f16})
+      check_token(*device, model_of(format, WeightFormat::q6_k), TokenUse::whole, 0);
+  }
+
+  TEST_CASE("a token in one dispatch has the bits that it has stage by stage, a thousand times") {
+    const auto device = open_device(Tier::t2);
+    if (!device) return;
+    GpuModel whole(*device, demo_model(), options_of(TokenUse::whole, 64));
+    GpuModel stages(*device, demo_model(), options_of(TokenUse::stages, 64));
+    const Ids ids = repeated(some_ids(100, whole.model.config().n_vocab), 1000);
+    const std::vector<size_t> ones(ids.size(), 1);
+    for (GpuModel* model : {&whole, &stages}) model->model.states().reset(0);
+    CHECK(same_bits(feed(whole.model, 0, ids, ones, Outputs::all), feed(stages.model, 0, ids, ones, Outputs::all)));
+    CHECK(same_bits(whole.model.states().read(0), stages.model.states().read(0)));
+  }
+}
