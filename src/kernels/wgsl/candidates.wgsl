@@ -2,7 +2,8 @@
 // filter is a new bound. While they are many they are visited in the row, all of it; as soon as a filter leaves few, they
 // are put into a list in the workgroup's memory, and all that follows looks at that alone.
 // Sums that decide are of whole numbers: the order in which the list was filled changes nothing, and the list and the row
-// give the same cut.
+// give the same cut. `n` is how many are listed, some of them taken away since, or IN_ROW. What visits them is called in one
+// place if possible: compilers put each call in line.
 //@const EACH 4
 // Room in the list; at least WORKGROUP_SIZE.
 //@const LIST_MAX 1024
@@ -16,7 +17,7 @@ const WHOLE: f32 = 0x1p31;  // what all candidates weigh together, but for round
 var<workgroup> list_logits: array<f32, LIST_MAX>;
 var<workgroup> list_ids: array<u32, LIST_MAX>;
 var<workgroup> list_end: atomic<u32>;  // beyond LIST_MAX where not all have room
-var<workgroup> listed: u32;            // candidates in the list, some of them taken away since; or IN_ROW
+var<workgroup> n_fitting: u32;
 var<workgroup> bins: array<atomic<u32>, BINS>;
 var<workgroup> run_totals: array<u32, BINS / RUN>;
 var<workgroup> bin_found: Bin;
@@ -26,6 +27,7 @@ var<private> row: u32;  // where its logits begin
 // The interval; `high` is the logit of a candidate, the largest. The same in every invocation.
 var<private> low: f32;
 var<private> high: f32;
+var<private> threshold: u32;  // the rank of a cut; the same too
 
 // An invocation's logits of a row on their way, EACH of them at once, in registers.
 //@repeat I EACH
@@ -161,8 +163,7 @@ fn list_tally(n: u32, sharpness: f32, lane: Lane) -> Tally {
   return Tally(totals.x, totals.y);
 }
 
-fn tally(sharpness: f32, lane: Lane) -> Tally {
-  let n = workgroupUniformLoad(&listed);
+fn tally(n: u32, sharpness: f32, lane: Lane) -> Tally {
   if (n == IN_ROW) {
     return row_tally(sharpness, lane);
   }
@@ -174,13 +175,6 @@ struct Bin {
   index: u32,
   above: u32,     // what lies in higher bins
   reached: bool,  // whether there is as much as wanted
-}
-
-fn clear_bins(lane: Lane) {
-  for (var bin = lane.index; bin < BINS; bin += WORKGROUP_SIZE) {
-    atomicStore(&bins[bin], 0u);
-  }
-  workgroupBarrier();
 }
 
 fn find_bin(wanted: u32, lane: Lane) -> Bin {
@@ -214,46 +208,6 @@ fn find_bin(wanted: u32, lane: Lane) -> Bin {
   return workgroupUniformLoad(&bin_found);
 }
 
-fn count_rank(value: f32, id: u32, threshold: u32, shift: u32, ranking: Ranking, weighing: Weighing) {
-  if (is_candidate(value)) {
-    let value_rank = rank(value, id, ranking);
-    if (((value_rank ^ threshold) >> shift) < BINS) {
-      atomicAdd(&bins[(value_rank >> shift) % BINS], weight(value, weighing));
-    }
-  }
-}
-
-// The highest rank from which on the candidates weigh at least `wanted`, at least 1; the lowest where all weigh less. A
-// byte a pass, from `bits` down, those above it being 1 in every rank where there are any.
-fn select_rank(wanted: u32, bits: u32, ranking: Ranking, weighing: Weighing, lane: Lane) -> u32 {
-  let n = workgroupUniformLoad(&listed);
-  var threshold = select(0u, 0xffffffffu << (bits % 32u), bits < 32u);
-  var missing = wanted;
-  for (var shift = bits; shift > 0u;) {
-    shift -= 8u;
-    clear_bins(lane);
-    if (n == IN_ROW) {
-      for (var first = lane.index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
-        load_logits(first, WORKGROUP_SIZE);
-        //@repeat I EACH
-        if (first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
-          count_rank(logit_$I, first + $Iu * WORKGROUP_SIZE, threshold, shift, ranking, weighing);
-        }
-        //@end
-      }
-    } else {
-      for (var i = lane.index; i < n; i += WORKGROUP_SIZE) {
-        count_rank(list_logits[i], list_ids[i], threshold, shift, ranking, weighing);
-      }
-    }
-    workgroupBarrier();
-    let found = find_bin(missing, lane);
-    threshold |= found.index << shift;
-    missing -= found.above;
-  }
-  return threshold;
-}
-
 // The bin of a candidate's distance, the nearest in the highest; BINS beyond ranking.near.
 fn distance_bin(value: f32, ranking: Ranking) -> u32 {
   let distance = distance_of(value, ranking);
@@ -263,30 +217,43 @@ fn distance_bin(value: f32, ranking: Ranking) -> u32 {
   return BINS - 1u - min(u32(distance * (f32(BINS) / ranking.near)), BINS - 1u);
 }
 
-fn count_distance(value: f32, ranking: Ranking, weighing: Weighing) {
-  let bin = distance_bin(value, ranking);
+// A pass of cut_at: by distances, or by a byte of those ranks whose higher bits are the threshold's.
+struct Pass {
+  by_distance: bool,
+  shift: u32,
+  threshold: u32,
+}
+
+fn count(value: f32, id: u32, counted: Pass, ranking: Ranking, weighing: Weighing) {
+  var bin = BINS;
+  if (counted.by_distance) {
+    bin = distance_bin(value, ranking);
+  } else if (is_candidate(value)) {
+    bin = (rank(value, id, ranking) ^ counted.threshold) >> counted.shift;
+  }
   if (bin < BINS) {
     atomicAdd(&bins[bin], weight(value, weighing));
   }
 }
 
-fn find_distance(wanted: u32, ranking: Ranking, weighing: Weighing, lane: Lane) -> Bin {
-  clear_bins(lane);
-  for (var first = lane.index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
-    load_logits(first, WORKGROUP_SIZE);
-    //@repeat I EACH
-    if (first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
-      count_distance(logit_$I, ranking, weighing);
-    }
-    //@end
+fn fill_bins(n: u32, counted: Pass, ranking: Ranking, weighing: Weighing, lane: Lane) {
+  for (var bin = lane.index; bin < BINS; bin += WORKGROUP_SIZE) {
+    atomicStore(&bins[bin], 0u);
   }
   workgroupBarrier();
-  return find_bin(wanted, lane);
-}
-
-fn open_list(lane: Lane) {
-  if (lane.index == 0u) {
-    atomicStore(&list_end, 0u);
+  if (n == IN_ROW) {
+    for (var first = lane.index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
+      load_logits(first, WORKGROUP_SIZE);
+      //@repeat I EACH
+      if (first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
+        count(logit_$I, first + $Iu * WORKGROUP_SIZE, counted, ranking, weighing);
+      }
+      //@end
+    }
+  } else {
+    for (var i = lane.index; i < n; i += WORKGROUP_SIZE) {
+      count(list_logits[i], list_ids[i], counted, ranking, weighing);
+    }
   }
   workgroupBarrier();
 }
@@ -301,92 +268,92 @@ fn add_to_list(value: f32, id: u32) {
   }
 }
 
-// Whether all had room; only then the list takes the row's place.
-fn close_list(lane: Lane) -> bool {
-  workgroupBarrier();
-  if (lane.index == 0u) {
-    let n = atomicLoad(&list_end);
-    listed = select(IN_ROW, n, n <= LIST_MAX);
-  }
-  return workgroupUniformLoad(&listed) != IN_ROW;
+// Some candidates of a row, first and last of each included.
+struct Part {
+  ids: vec2<u32>,
+  bins: vec2<u32>,  // of distance
 }
 
-fn leave_list(lane: Lane) {
-  workgroupBarrier();
+// Lists them and gives their number, or IN_ROW where not all of them have room.
+fn list_part(part: Part, ranking: Ranking, lane: Lane) -> u32 {
   if (lane.index == 0u) {
-    listed = IN_ROW;
+    atomicStore(&list_end, 0u);
   }
-}
-
-// Lists the candidates of some bins.
-fn list_bins(lowest: u32, highest: u32, ranking: Ranking, lane: Lane) -> bool {
-  open_list(lane);
-  for (var first = lane.index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
+  workgroupBarrier();
+  for (var first = part.ids.x + lane.index; first <= part.ids.y; first += EACH * WORKGROUP_SIZE) {
     load_logits(first, WORKGROUP_SIZE);
     //@repeat I EACH
-    if (first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
+    if (first + $Iu * WORKGROUP_SIZE <= part.ids.y) {
       let bin = distance_bin(logit_$I, ranking);
-      if (bin >= lowest && bin <= highest) {
+      if (bin >= part.bins.x && bin <= part.bins.y) {
         add_to_list(logit_$I, first + $Iu * WORKGROUP_SIZE);
       }
     }
     //@end
   }
-  return close_list(lane);
-}
-
-// Lists the candidates of a stretch of ids, at most LIST_MAX.
-fn list_ids_between(begin: u32, end: u32, lane: Lane) {
-  open_list(lane);
-  for (var i = begin + lane.index; i < end; i += WORKGROUP_SIZE) {
-    let value = logits[row + i];
-    if (is_candidate(value)) {
-      add_to_list(value, i);
-    }
+  workgroupBarrier();
+  if (lane.index == 0u) {
+    let n = atomicLoad(&list_end);
+    n_fitting = select(IN_ROW, n, n <= LIST_MAX);
   }
-  close_list(lane);
+  return workgroupUniformLoad(&n_fitting);
 }
 
-// The same as select_rank over 32 bits. In a row it looks at distances first: if those up to the cut have room in the
-// list, the list takes the row's place; if only those in the bin of the cut have, these alone are told apart in the list.
-fn cut_at(wanted: u32, ranking: Ranking, weighing: Weighing, lane: Lane) -> u32 {
-  if (workgroupUniformLoad(&listed) == IN_ROW) {
-    let found = find_distance(wanted, ranking, weighing, lane);
-    if (found.reached && !list_bins(found.index, BINS - 1u, ranking, lane)) {
-      if (list_bins(found.index, found.index, ranking, lane)) {
-        let threshold = select_rank(wanted - found.above, 32u, ranking, weighing, lane);
-        leave_list(lane);
-        return threshold;
+// The highest rank from which on the candidates weigh at least `wanted`, at least 1, goes to `threshold`: a byte a pass, from
+// `bits` down, what is above being 1 in every rank. Where all of them weigh less, the lowest.
+// In a row a pass by distances comes first: if the candidates up to the bin of the cut have room in the list, it takes the
+// row's place for good; if only those in that bin have, it does so here. Gives the new n.
+fn cut_at(n: u32, wanted: u32, bits: u32, ranking: Ranking, weighing: Weighing, lane: Lane) -> u32 {
+  var n_here = n;
+  var n_after = n;
+  var missing = wanted;
+  threshold = select(0u, 0xffffffffu << (bits % 32u), bits < 32u);
+  for (var shift = select(bits, bits + 8u, n == IN_ROW); shift > 0u;) {
+    shift -= 8u;
+    fill_bins(n_here, Pass(shift == bits, shift, threshold), ranking, weighing, lane);
+    let found = find_bin(missing, lane);
+    if (shift < bits) {
+      threshold |= found.index << shift;
+      missing -= found.above;
+      continue;
+    }
+    var part = Part(vec2(0u, immediates.n_vocab - 1u), vec2(found.index, BINS - 1u));
+    for (var try_index = 0u; found.reached && n_here == IN_ROW && try_index < 2u; try_index++) {
+      n_here = list_part(part, ranking, lane);
+      if (try_index == 0u) {
+        n_after = n_here;
+      } else if (n_here != IN_ROW) {
+        missing -= found.above;
       }
+      part.bins.y = found.index;
     }
   }
-  return select_rank(wanted, 32u, ranking, weighing, lane);
+  return n_after;
 }
 
 // The lowest and the highest logit, as keys.
-fn span_of(value: f32, id: u32, threshold: u32, ranking: Ranking, span: vec2<u32>) -> vec2<u32> {
-  if (is_candidate(value) && rank(value, id, ranking) >= threshold) {
+fn span_of(value: f32, ranking: Ranking, span: vec2<u32>) -> vec2<u32> {
+  if (is_candidate(value) && rank(value, 0u, ranking) >= threshold) {
     return vec2(min(span.x, order_key(value)), max(span.y, order_key(value)));
   }
   return span;
 }
 
-// Of the candidates whose rank is at least `threshold`; x > y where there are none.
-fn span_above(threshold: u32, ranking: Ranking, lane: Lane) -> vec2<u32> {
-  let n = workgroupUniformLoad(&listed);
+// Of the candidates whose rank is at least the threshold; x > y where there are none.
+fn span_above(n: u32, ranking: Ranking, lane: Lane) -> vec2<u32> {
   var span = vec2(0xffffffffu, 0u);
   if (n == IN_ROW) {
     for (var first = lane.index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
       load_logits(first, WORKGROUP_SIZE);
       //@repeat I EACH
       if (first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
-        span = span_of(logit_$I, 0u, threshold, ranking, span);
+        span = span_of(logit_$I, ranking, span);
       }
       //@end
     }
   } else {
     for (var i = lane.index; i < n; i += WORKGROUP_SIZE) {
-      span = span_of(list_logits[i], 0u, threshold, ranking, span);
+      span = span_of(list_logits[i], ranking, span);
     }
   }
   if (lane.index == 0u) {

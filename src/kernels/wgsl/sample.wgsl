@@ -22,11 +22,12 @@ const MIN_P = 2u;
 const TYPICAL_P = 3u;
 const XTC = 4u;
 const MIROSTAT = 5u;  // alone, instead of the others
-const N_FILTERS = 6u;
+const DRAW = 6u;      // what is done last
+const N_STAGES = 7u;
 // By SamplerOrder: rwkv, llama.
-const ORDERS: array<array<u32, N_FILTERS>, 2> = array<array<u32, N_FILTERS>, 2>(
-  array<u32, N_FILTERS>(TOP_P, TOP_K, MIN_P, TYPICAL_P, XTC, MIROSTAT),
-  array<u32, N_FILTERS>(TOP_K, TYPICAL_P, TOP_P, MIN_P, XTC, MIROSTAT));
+const ORDERS: array<array<u32, N_STAGES>, 2> = array<array<u32, N_STAGES>, 2>(
+  array<u32, N_STAGES>(TOP_P, TOP_K, MIN_P, TYPICAL_P, XTC, MIROSTAT, DRAW),
+  array<u32, N_STAGES>(TOP_K, TYPICAL_P, TOP_P, MIN_P, XTC, MIROSTAT, DRAW));
 const LN_2: f32 = 0.69314718;
 const TEAM: u32 = 32u;  // invocations that add up a stretch of ids together
 const TEAMS: u32 = WORKGROUP_SIZE / TEAM;
@@ -47,8 +48,11 @@ var<workgroup> best_id: atomic<u32>;
 var<workgroup> best: Best;
 var<workgroup> stretch: Stretch;
 var<workgroup> stretch_masses: array<f32, TEAMS>;
-var<workgroup> filters: u32;
+var<workgroup> stages: u32;
 var<workgroup> slot_control: array<u32, CONTROL_WORDS>;
+
+// The sum of exp(exponent) of the candidates drawn from.
+var<private> mass_drawn_from: f32;
 
 fn parameter(word: u32) -> f32 {
   return bitcast<f32>(slot_control[word]);
@@ -120,13 +124,13 @@ fn random_numbers() -> vec2<f32> {
   return vec2<f32>(bits >> vec2(8u)) * 0x1p-24f;
 }
 
-// A bit for each filter that has something to do.
-fn filters_on() -> u32 {
+// A bit for each stage that has something to do.
+fn stages_on() -> u32 {
   if (parameter(CONTROL_MIROSTAT_TAU) > 0.0) {
-    return 1u << MIROSTAT;
+    return (1u << MIROSTAT) | (1u << DRAW);
   }
   let top_k = slot_control[CONTROL_TOP_K];
-  return select(0u, 1u << TOP_P, parameter(CONTROL_TOP_P) < 1.0) |
+  return (1u << DRAW) | select(0u, 1u << TOP_P, parameter(CONTROL_TOP_P) < 1.0) |
          select(0u, 1u << TOP_K, top_k > 0u && top_k < immediates.n_vocab) |
          select(0u, 1u << MIN_P, parameter(CONTROL_MIN_P) > 0.0) |
          select(0u, 1u << TYPICAL_P, parameter(CONTROL_TYPICAL_P) < 1.0) |
@@ -139,43 +143,38 @@ fn mirostat_mu() -> f32 {
   return select(mu, 2.0 * parameter(CONTROL_MIROSTAT_TAU), mu == 0.0);
 }
 
-// The candidates whose probabilities, the nearest to `centre` first, reach `share`: their lowest rank. What lies farther
-// from the largest logit than `tail` adds up to less than the rest.
-fn cut_at_share(share: f32, all: Tally, ranking: ptr<function, Ranking>, lane: Lane) -> u32 {
-  let tail = log(f32(immediates.n_vocab) / (all.mass * (1.0 - share)));
-  let centre = abs((*ranking).centre);
-  (*ranking).near = 1.001 * max(centre, tail - centre) + 0.001;
-  return cut_at(max(u32(share * WHOLE), 1u), *ranking, Weighing(1.0, WHOLE / all.mass), lane);
+// How to find a cut.
+struct Aim {
+  ranking: Ranking,
+  weighing: Weighing,
+  wanted: u32,
 }
 
-fn raise_low(value: f32) {
-  low = max(low, min(value, high));
+// At `share` of the mass. What lies farther than `tail` from the largest logit adds up to less than the rest.
+fn aim_at_share(share: f32, centre: f32, mass: f32) -> Aim {
+  let tail = log(f32(immediates.n_vocab) / (mass * (1.0 - share)));
+  let near = 1.001 * max(-centre, tail + centre) + 0.001;
+  return Aim(Ranking(false, centre, near), Weighing(1.0, WHOLE / mass), max(u32(share * WHOLE), 1u));
 }
 
-fn apply_filter(filter_kind: u32, sharpness: f32, lane: Lane) {
-  var ranking = Ranking(false, 0.0, TOP_K_NEAR);
-  var all = Tally();
-  if (filter_kind != TOP_K && filter_kind != MIN_P) {
-    all = tally(select(1.0, sharpness, filter_kind == MIROSTAT), lane);
+fn aim_of(stage: u32, all: Tally, sharpness: f32, number: f32) -> Aim {
+  switch (stage) {
+    case TOP_P: { return aim_at_share(parameter(CONTROL_TOP_P), 0.0, all.mass); }
+    // -ln p is ln(mass) - (logit - high), its mean over p the entropy: their distance needs no logarithm.
+    case TYPICAL_P: { return aim_at_share(parameter(CONTROL_TYPICAL_P), all.moment / all.mass, all.mass); }
+    case DRAW: {
+      return Aim(Ranking(true, 0.0, 0.0), Weighing(sharpness, WHOLE / all.mass), u32(number * WHOLE) + 1u);
+    }
+    default: { return Aim(Ranking(false, 0.0, TOP_K_NEAR), Weighing(0.0, 1.0), slot_control[CONTROL_TOP_K]); }
   }
-  switch (filter_kind) {
-    case TOP_P: { raise_low(value_of_key(cut_at_share(parameter(CONTROL_TOP_P), all, &ranking, lane))); }
-    case TOP_K: { raise_low(value_of_key(cut_at(slot_control[CONTROL_TOP_K], ranking, Weighing(0.0, 1.0), lane))); }
-    case MIN_P: { raise_low(high + log(parameter(CONTROL_MIN_P))); }
-    case TYPICAL_P: {
-      // -ln p is ln(mass) - (logit - high), its mean over p the entropy: their distance needs no logarithm.
-      ranking.centre = all.moment / all.mass;
-      let threshold = cut_at_share(parameter(CONTROL_TYPICAL_P), all, &ranking, lane);
-      let span = span_above(threshold, ranking, lane);
-      low = value_of_key(span.x);
-      high = value_of_key(span.y);
-    }
-    case XTC: {
-      let threshold = order_key(high + log(parameter(CONTROL_XTC_THRESHOLD) * all.mass));
-      let span = span_above(threshold, ranking, lane);
-      high = select(high, value_of_key(span.x), span.x <= span.y);
-    }
-    default: { raise_low(high + (log(all.mass) - mirostat_mu() * LN_2) / sharpness); }
+}
+
+// The logit at which a filter cuts that needs to look at no candidate for it.
+fn bound_of(stage: u32, mass: f32, sharpness: f32) -> f32 {
+  switch (stage) {
+    case MIN_P: { return high + log(parameter(CONTROL_MIN_P)); }
+    case XTC: { return high + log(parameter(CONTROL_XTC_THRESHOLD) * mass); }
+    default: { return high + (log(mass) - mirostat_mu() * LN_2) / sharpness; }
   }
 }
 
@@ -253,29 +252,43 @@ fn narrow(first: Stretch, sharpness: f32, lane: Lane) -> Stretch {
   return all;
 }
 
-struct Drawn {
-  id: u32,
-  total: f32,  // sum of exp(exponent) of the candidates
-}
-
-// Draws by the inverse of the cumulative weights in the order of ids.
-fn draw(sharpness: f32, lane: Lane) -> Drawn {
+// Applies a filter to the candidates, or draws one of them: by the inverse of their cumulative weights in the order of ids.
+// `n` as in candidates.wgsl, before and after.
+fn run_stage(stage: u32, n: u32, sharpness: f32, lane: Lane) -> u32 {
+  var n_after = n;
   var drawn = Stretch(0u, immediates.n_vocab, random_numbers().x, 0.0);
-  if (workgroupUniformLoad(&listed) == IN_ROW) {
+  if (stage == DRAW && n == IN_ROW) {
     drawn = narrow(drawn, sharpness, lane);
-    list_ids_between(drawn.begin, drawn.end, lane);
+    let all_bins = Part(vec2(drawn.begin, drawn.end - 1u), vec2(0u, BINS - 1u));
+    n_after = list_part(all_bins, Ranking(false, 0.0, LARGEST), lane);
   }
-  let mass = tally(sharpness, lane).mass;
-  let bits = select(32u, 16u, immediates.n_vocab <= 0x10000u);
-  let wanted = u32(drawn.number * WHOLE) + 1u;
-  let by_id = Ranking(true, 0.0, 0.0);
-  let id = ~select_rank(wanted, bits, by_id, Weighing(sharpness, WHOLE / mass), lane);
-  return Drawn(id, select(mass, drawn.total, drawn.total > 0.0));
+  var all = Tally();
+  if (stage != TOP_K && stage != MIN_P) {
+    all = tally(n_after, select(1.0, sharpness, stage == MIROSTAT || stage == DRAW), lane);
+    mass_drawn_from = select(all.mass, drawn.total, drawn.total > 0.0);
+  }
+  let aim = aim_of(stage, all, sharpness, drawn.number);
+  if (stage == MIN_P || stage == XTC || stage == MIROSTAT) {
+    threshold = order_key(bound_of(stage, all.mass, sharpness));
+  } else {
+    let bits = select(32u, 16u, stage == DRAW && immediates.n_vocab <= 0x10000u);
+    n_after = cut_at(n_after, aim.wanted, bits, aim.ranking, aim.weighing, lane);
+  }
+  if (stage == TYPICAL_P || stage == XTC) {
+    let span = span_above(n_after, aim.ranking, lane);
+    if (span.x <= span.y) {
+      low = select(low, value_of_key(span.x), stage == TYPICAL_P);
+      high = value_of_key(select(span.x, span.y, stage == TYPICAL_P));
+    }
+  } else if (stage != DRAW) {
+    low = max(low, min(value_of_key(threshold), high));
+  }
+  return n_after;
 }
 
 // Mirostat's memory after a token: what surprised more than tau bits makes it stricter.
-fn steered_mu(drawn: Drawn, sharpness: f32) -> f32 {
-  let surprise = (log(drawn.total) - exponent(logits[row + drawn.id], sharpness)) / LN_2;
+fn steered_mu(id: u32, sharpness: f32) -> f32 {
+  let surprise = (log(mass_drawn_from) - exponent(logits[row + id], sharpness)) / LN_2;
   return mirostat_mu() - parameter(CONTROL_MIROSTAT_ETA) * (surprise - parameter(CONTROL_MIROSTAT_TAU));
 }
 
@@ -356,21 +369,20 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     low = -LARGEST;
     high = value_of_key(first.key);
     if (lane.index == 0u) {
-      filters = filters_on();
-      listed = IN_ROW;
+      stages = stages_on();
     }
     let sharpness = min(1.0 / temperature, LARGEST);
-    let on = workgroupUniformLoad(&filters);
+    let on = workgroupUniformLoad(&stages);
     let order = min(workgroupUniformLoad(&slot_control[CONTROL_ORDER]), 1u);
-    for (var i = 0u; i < N_FILTERS; i++) {
+    var n = IN_ROW;
+    for (var i = 0u; i < N_STAGES; i++) {
       if ((on & (1u << ORDERS[order][i])) != 0u) {
-        apply_filter(ORDERS[order][i], sharpness, lane);
+        n = run_stage(ORDERS[order][i], n, sharpness, lane);
       }
     }
-    let drawn = draw(sharpness, lane);
-    id = drawn.id;
-    if (on == 1u << MIROSTAT) {
-      mu = steered_mu(drawn, sharpness);
+    id = ~threshold;
+    if ((on & (1u << MIROSTAT)) != 0u) {
+      mu = steered_mu(id, sharpness);
     }
   }
   let reason = select(freeze_reason(id), FROZEN_NUMERICAL, numerical);
