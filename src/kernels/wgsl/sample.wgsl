@@ -207,6 +207,7 @@ fn part_drawn(all: Stretch, size: u32) -> Stretch {
     total += stretch_masses[i];
   }
   var result = all;
+  result.end = all.begin + size;  // never as long as all, whatever the numbers are
   var before = 0.0;
   for (var i = 0u; i < TEAMS; i++) {
     let mass = stretch_masses[i];
