@@ -95,8 +95,8 @@ TEST_CASE("penalties and bias are the oracle's, row by row") {
         rows.push_back(random_row(random, n_vocab, kinds[i], i == 0 ? kernels::kAdditionsMax : 3 * i));
       }
       check_against_oracle(*gpu, rows);
-      // In two, of which the second may have nothing to do.
-      check_against_oracle(*gpu, rows, 2);
+      // By two workgroups, of which the second may have nothing to do; tiers do not differ.
+      if (gpu->half()) check_against_oracle(*gpu, rows, 2);
     }
   }
 }
