@@ -17,7 +17,7 @@ const WHOLE: f32 = 0x1p31;  // what all candidates weigh together, but for round
 var<workgroup> list_logits: array<f32, LIST_MAX>;
 var<workgroup> list_ids: array<u32, LIST_MAX>;
 var<workgroup> list_end: atomic<u32>;  // beyond LIST_MAX where not all have room
-var<workgroup> n_fitting: u32;
+var<workgroup> n_fitting: u32;         // what list_part gives
 var<workgroup> bins: array<atomic<u32>, BINS>;
 var<workgroup> run_totals: array<u32, BINS / RUN>;
 var<workgroup> bin_found: Bin;

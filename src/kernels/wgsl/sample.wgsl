@@ -381,7 +381,7 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
         n = run_stage(ORDERS[order][i], n, sharpness, lane);
       }
     }
-    id = ~threshold;
+    id = min(~threshold, immediates.n_vocab - 1u);  // an index, whatever the numbers were
     if ((on & (1u << MIROSTAT)) != 0u) {
       mu = steered_mu(id, sharpness);
     }
