@@ -17,6 +17,7 @@ struct ProfileFlags {
   std::string synthetic, trace;
   uint32_t n_sequences = 1, n_tokens = 1, repeat = 5;
   bool json = false;
+  SamplerParams sampler;
 };
 
 /// Dispatches of one kind, those of all layers together.
@@ -156,12 +157,13 @@ void write_trace(const std::string& path, const StepProfile& profile) {
 }
 
 void run(ProfileFlags& flags) {
+  flags.sampler.validate();
   const auto synthetic = use_synthetic(flags.synthetic, flags.engine);
   Engine engine = open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true});
   std::vector<StepProfile> profiles;
   for (uint32_t i = 0; i < flags.repeat; ++i) {
     check_interrupted();
-    profiles.push_back(engine.profile(flags.n_sequences, flags.n_tokens));
+    profiles.push_back(engine.profile(flags.n_sequences, flags.n_tokens, flags.sampler));
   }
   const StepProfile& best = best_of(profiles);
   if (!flags.trace.empty()) write_trace(flags.trace, best);
@@ -190,6 +192,7 @@ void add_profile(CLI::App& program) {
   command->add_option("--trace", flags->trace, "write every dispatch to this file, for ui.perfetto.dev")
       ->type_name("FILE");
   command->add_flag("--json", flags->json, "one JSON object");
+  add_sampler_flags(*command, flags->sampler);
   add_engine_flags(*command, flags->engine);
   command->footer("Example:\n  ravenwing profile --synthetic 2.9b:q4_k_m --tokens 512 --trace step.json");
   command->callback([flags] { run(*flags); });

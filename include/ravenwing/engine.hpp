@@ -210,9 +210,10 @@ class Engine {
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
   /// Times a step of `n_tokens` more tokens for each of `n_sequences` empty texts, which need as many free sessions;
-  /// the last token of each is sampled from. Throws Error{bad_request} without EngineOptions::profiling or for a step
-  /// larger than the chunk, Error{unsupported} where the adapter has no clock.
-  StepProfile profile(uint32_t n_sequences, uint32_t n_tokens);
+  /// the last token of each is sampled from as `sampler` says (DRY finds nothing in empty texts). Throws
+  /// Error{bad_request} without EngineOptions::profiling, for a step larger than the chunk or a sampler out of range,
+  /// Error{unsupported} where the adapter has no clock.
+  StepProfile profile(uint32_t n_sequences, uint32_t n_tokens, const SamplerParams& sampler = {});
 
   struct [[gnu::visibility("hidden")]] Impl;  // the library's own
 

@@ -120,22 +120,26 @@ Session Engine::new_session() {
   return Session(std::move(session));
 }
 
-StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens) {
+StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const SamplerParams& sampler) {
   if (!impl_->profiling) fail(ErrorCode::bad_request, "profile() needs an engine that was opened for profiling");
   if (n_sequences == 0 || n_tokens == 0 || uint64_t(n_sequences) * n_tokens > impl_->chunk ||
       n_sequences > impl_->runner.outputs_max()) {
     fail(ErrorCode::bad_request, "{} texts of {} tokens are no step: it has 1 to {} tokens, and at most {} texts",
          n_sequences, n_tokens, impl_->chunk, impl_->runner.outputs_max());
   }
+  sampler.validate();
+  std::vector<kernels::LogitAddition> additions;
+  for (const auto& [id, value] : sampler.logit_bias) additions.push_back({id, value});
   std::vector<Session> sessions;
   kernels::StepInput input(impl_->runner.tokens_max());
   const std::vector<uint32_t> ids(n_tokens, 1);
   for (uint32_t i = 0; i < n_sequences; ++i) {
     sessions.push_back(new_session());
     const uint32_t slot = sessions.back().impl_->slot;
-    kernels::ControlBlock block = kernels::control_block(SamplerParams{});
+    kernels::ControlBlock block = kernels::control_block(sampler);
     block.limit = UINT32_MAX;  // a frozen text would leave work out
     impl_->runner.begin_request(slot, block);
+    impl_->runner.write_additions(slot, additions);
     input.add_chunk({slot, ids});
     input.add_output({input.n_tokens() - 1, slot, true});
   }

@@ -175,7 +175,8 @@ class ProfileTest(ProgramTest):
     def test_trace_and_text(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "trace.json")
-            text = self.run_program("profile", "--repeat", "1", "-n", "3", "--sequences", "2", "--trace", path)[0].decode()
+            text = self.run_program("profile", "--repeat", "1", "-n", "3", "--sequences", "2", "--trace", path, "--top-k", "3",
+                                    "--logit-bias", "7=2")[0].decode()
             self.assertRegex(text, r"\A2 x 3 tokens on .* us a step")
             self.assertRegex(text, r"(?m)^channel_mix\.value Q4_K +6 +[\d.]+ +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+$")
             with open(path, encoding="utf-8") as file:
@@ -190,6 +191,7 @@ class ProfileTest(ProgramTest):
 
     def test_flags(self):
         self.expect_error("profile", "--sequences", "100", "-n", "100", status=2, words=["100 texts of 100 tokens", "512"])
+        self.expect_error("profile", "--top-p", "1.5", status=2, words=["top_p is 1.5"])
         self.expect_error("profile", "--trace", "/nonexistent/trace", "--repeat", "1", status=1, words=["/nonexistent/trace"])
 
 

@@ -37,7 +37,8 @@ struct Outcome {
 };
 
 /// Samples every row in one step; row i is that of slot i * slot_step.
-std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t slot_step = 1) {
+std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t slot_step = 1,
+                         std::optional<kernels::SampleShape> shape = {}) {
   const uint32_t n_vocab = uint32_t(rows.at(0).logits.size()), n_rows = uint32_t(rows.size());
   test::Scene scene(gpu, kTokensMax);
   scene.control_written = true;
@@ -55,7 +56,7 @@ std::vector<Outcome> run(test::Gpu& gpu, const std::vector<Row>& rows, uint32_t 
   const test::Region logits_region = scene.input(logits), sampled = scene.output(3 * n_rows);
   const test::Region counts = scene.in_place(all_counts);
   scene.run([&](const kernels::Context& context) {
-    kernels::sample(context, {n_vocab, scene.view(logits_region), scene.view(counts), scene.view(sampled)});
+    kernels::sample(context, {n_vocab, scene.view(logits_region), scene.view(counts), scene.view(sampled), shape});
   });
   std::vector<Outcome> outcomes;
   const std::vector<uint32_t> words = scene.words(sampled);
@@ -99,10 +100,28 @@ bool within_rounding(const std::vector<double>& distribution, uint32_t id, doubl
   return uniform >= before - kBoundary && uniform <= before + distribution[id] + kBoundary;
 }
 
+/// The same, where the sums that filters cut at may err too.
+bool explained_by_rounding(const Row& row, uint32_t id) {
+  const ControlBlock& control = row.control;
+  SamplerParams params = params_of(control);
+  const kernels::RandomNumbers numbers =
+      kernels::random_numbers(params.seed, control.sequence, control.position + control.n_generated);
+  for (const float factor : {1.0f, 1 - 1e-6f, 1 + 1e-6f}) {
+    SamplerParams moved = params;
+    moved.top_p = std::min(params.top_p * factor, 1.0f);
+    moved.typical_p = std::min(params.typical_p * factor, 1.0f);
+    const std::vector<double> distribution =
+        kernels::sample_distribution_ref(row.logits, moved, {numbers.xtc, control.mirostat_mu});
+    if (within_rounding(distribution, id, numbers.token)) return true;
+  }
+  return false;
+}
+
 /// Every id is the oracle's, or one that rounding explains; the latter are rare.
-void check_against_oracle(test::Gpu& gpu, const std::vector<Row>& rows, size_t n_explained_max = 0) {
+void check_against_oracle(test::Gpu& gpu, const std::vector<Row>& rows, size_t n_explained_max = 0,
+                          std::optional<kernels::SampleShape> shape = {}) {
   size_t n_explained = 0;
-  const std::vector<Outcome> outcomes = run(gpu, rows);
+  const std::vector<Outcome> outcomes = run(gpu, rows, 1, shape);
   for (size_t i = 0; i < rows.size(); ++i) {
     const ControlBlock& control = rows[i].control;
     const uint32_t position = control.position + control.n_generated;
@@ -116,11 +135,7 @@ void check_against_oracle(test::Gpu& gpu, const std::vector<Row>& rows, size_t n
     CHECK(outcomes[i].control.n_generated == control.n_generated + 1);
     if (outcomes[i].id == expected) continue;
     ++n_explained;
-    const kernels::RandomNumbers numbers = kernels::random_numbers(params.seed, control.sequence, position);
-    const std::vector<double> distribution =
-        kernels::sample_distribution_ref(rows[i].logits, params, {numbers.xtc, control.mirostat_mu});
-    CHECK_MESSAGE(within_rounding(distribution, outcomes[i].id, numbers.token), outcomes[i].id, " instead of ",
-                  expected);
+    CHECK_MESSAGE(explained_by_rounding(rows[i], outcomes[i].id), outcomes[i].id, " instead of ", expected);
   }
   CHECK(n_explained <= n_explained_max);
 }
@@ -232,6 +247,75 @@ TEST_CASE("every filter leaves what the oracle's leaves, in both orders") {
         if (i % 3 == 0) rows.back().control.mirostat_mu = 0.1f * float(i);
       }
       check_against_oracle(*gpu, rows, n_vocab > 8192 ? 3 : 0);
+    }
+  }
+}
+
+/// Rows that lead a shape with a list of `list_max` on every way to a cut: it is found in the list; in the bin of the
+/// cut alone; among so many equal logits that only the row holds them; with no list at all.
+std::vector<Row> rows_of_every_way(uint32_t n_vocab) {
+  std::mt19937 random(n_vocab);
+  std::vector<SamplerParams> kinds;
+  for (const SamplerOrder order : {SamplerOrder::rwkv, SamplerOrder::llama}) {
+    for (const float share : {1e-4f, 0.3f, 0.9f, 0.9999f, 0.99999994f}) {
+      kinds.push_back({.top_p = share, .order = order});
+      kinds.push_back({.top_p = 1, .order = order, .typical_p = share});
+      kinds.push_back({.top_k = uint32_t(share * float(n_vocab)), .top_p = 1, .order = order});
+      kinds.push_back({.temperature = 0.9f,
+                       .top_k = uint32_t(share * float(n_vocab)),
+                       .top_p = 0.95f,
+                       .order = order,
+                       .min_p = 0.001f,
+                       .typical_p = 0.95f,
+                       .xtc_probability = 1,
+                       .xtc_threshold = 0.01f});
+    }
+    kinds.push_back({.top_p = 1, .order = order, .xtc_probability = 1, .xtc_threshold = 1e-4f});
+    kinds.push_back({.temperature = 2, .top_p = 1, .order = order, .min_p = 0.3f});
+    kinds.push_back({.temperature = 0.7f, .top_p = 1, .mirostat_tau = 8});
+  }
+  // Peaked; flat; nearly the same; four values; one; half of them impossible; one far above the rest.
+  const auto logit = [&](uint32_t kind) -> float {
+    std::normal_distribution<float> normal;
+    switch (kind) {
+      case 0:
+        return 4 * normal(random);
+      case 1:
+        return normal(random);
+      case 2:
+        return 7 + 1e-3f * normal(random);
+      case 3:
+        return float(random() % 4);
+      case 4:
+        return -1.5f;
+      case 5:
+        return random() % 2 == 0 ? -kInfinity : 2 * normal(random);
+      default:
+        return normal(random) - 12;
+    }
+  };
+  std::vector<Row> rows;
+  for (uint32_t i = 0; i < 7 * kinds.size(); ++i) {
+    std::vector<float> logits(n_vocab);
+    for (float& each : logits) each = logit(i % 7);
+    if (i % 7 == 6) logits[random() % n_vocab] = 3;
+    kinds[i / 7].seed = random();
+    rows.push_back({logits, control_of(kinds[i / 7], 0, i)});
+  }
+  return rows;
+}
+
+TEST_CASE("every way to a cut and to a draw gives the oracle's token") {
+  // Among thousands of nearly equal tokens a GPU's exp() may move a cut by one.
+  constexpr size_t kExplainedMax = 4;
+  for (const auto& gpu : test::gpus()) {
+    check_against_oracle(*gpu, rows_of_every_way(5000), kExplainedMax);
+    if (!gpu->device.info().software) check_against_oracle(*gpu, rows_of_every_way(65536), 4 * kExplainedMax);
+    // T0 has the same code but for its sums, and software Vulkan compiles this for seconds.
+    const kernels::SampleShape small{.invocations = 64, .each = 2, .list_max = 64};
+    for (const uint32_t n_vocab : {63u, 65u, 1001u}) {
+      INFO(gpu->name(), ", ", n_vocab);
+      if (gpu->half()) check_against_oracle(*gpu, rows_of_every_way(n_vocab), kExplainedMax, small);
     }
   }
 }

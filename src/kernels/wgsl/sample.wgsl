@@ -1,12 +1,11 @@
 // Chooses the next token of every output row that asks for it, writes it into the slot's control block, counts it where
 // penalties want that, and freezes the slot at a stop token or the limit. One workgroup: one row of logits.
-// Oracle: sample_ref.cpp; what each filter does: docs/sampling.md.
-// The candidates are always the tokens within an interval of logits, so that a filter is a new bound. Top-p, top-k and
-// typical-p find theirs by bisection over the bits of a rank: 16 passes each over n_vocab logits.
+// Oracle: sample_ref.cpp; what each filter does: docs/sampling.md; how the cuts are found: candidates.wgsl.
 //@import step
 //@import control_layout
 //@const WORKGROUP_SIZE 256
 //@import reduce
+//@import candidates
 
 struct Immediates {
   n_vocab: u32,
@@ -23,12 +22,20 @@ const MIN_P = 2u;
 const TYPICAL_P = 3u;
 const XTC = 4u;
 const MIROSTAT = 5u;  // alone, instead of the others
-const N_FILTERS = 6u;
+const DRAW = 6u;      // what is done last
+const N_STAGES = 7u;
 // By SamplerOrder: rwkv, llama.
-const ORDERS: array<array<u32, N_FILTERS>, 2> = array<array<u32, N_FILTERS>, 2>(
-  array<u32, N_FILTERS>(TOP_P, TOP_K, MIN_P, TYPICAL_P, XTC, MIROSTAT),
-  array<u32, N_FILTERS>(TOP_K, TYPICAL_P, TOP_P, MIN_P, XTC, MIROSTAT));
+const ORDERS: array<array<u32, N_STAGES>, 2> = array<array<u32, N_STAGES>, 2>(
+  array<u32, N_STAGES>(TOP_P, TOP_K, MIN_P, TYPICAL_P, XTC, MIROSTAT, DRAW),
+  array<u32, N_STAGES>(TOP_K, TYPICAL_P, TOP_P, MIN_P, XTC, MIROSTAT, DRAW));
 const LN_2: f32 = 0.69314718;
+const TEAM: u32 = 32u;  // invocations that add up a stretch of ids together
+const TEAMS: u32 = WORKGROUP_SIZE / TEAM;
+// Distances of logits within which the k-th candidate is looked for first.
+const TOP_K_NEAR: f32 = 32.0;
+// order_key of them.
+const INFINITY_KEY = 0xff800000u;
+const MINUS_INFINITY_KEY = 0x007fffffu;
 
 @group(0) @binding(1) var<storage, read_write> control: array<u32>;  // [slot, CONTROL_WORDS]
 @group(0) @binding(2) var<storage, read> logits: array<f32>;         // [output row, n_vocab]
@@ -36,37 +43,16 @@ const LN_2: f32 = 0.69314718;
 @group(0) @binding(4) var<storage, read_write> sampled: array<u32>;   // [output row, 3]: id or NONE, frozen, mu
 var<immediate> immediates: Immediates;
 
-var<workgroup> best_keys: array<u32, WORKGROUP_SIZE>;
-var<workgroup> best_ids: array<u32, WORKGROUP_SIZE>;
-var<workgroup> masses: array<f32, WORKGROUP_SIZE>;
-var<workgroup> chosen_id: u32;
-var<workgroup> filters: u32;
-var<workgroup> lowest: atomic<u32>;
-var<workgroup> highest: atomic<u32>;
+var<workgroup> best_key: atomic<u32>;
+var<workgroup> best_id: atomic<u32>;
+var<workgroup> best: Best;
+var<workgroup> stretch: Stretch;
+var<workgroup> stretch_masses: array<f32, TEAMS>;
+var<workgroup> stages: u32;
 var<workgroup> slot_control: array<u32, CONTROL_WORDS>;
 
-// The candidates: the tokens of this row whose keys are low to high, both the keys of candidates. The same in every
-// invocation.
-var<private> row: u32;
-var<private> low: u32;
-var<private> high: u32;
-
-// Unsigned integers in the order of the floats; -0 as 0, and NaN of either sign above all, so that it is found.
-fn order_key(value: f32) -> u32 {
-  let bits = bitcast<u32>(value);
-  let magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) {
-    return 0xffffffffu;
-  }
-  if (magnitude == 0u) {
-    return 0x80000000u;
-  }
-  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
-
-fn value_of_key(key: u32) -> f32 {
-  return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u));
-}
+// The sum of exp(exponent) of the candidates drawn from.
+var<private> mass_drawn_from: f32;
 
 fn parameter(word: u32) -> f32 {
   return bitcast<f32>(slot_control[word]);
@@ -89,116 +75,45 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
   return x;
 }
 
-// The largest logit and the lowest id that has it, over the row; known to all.
-fn argmax(lane: u32) -> u32 {
-  var key = 0u;
-  var id = NONE;
-  for (var i = lane; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
-    let other = order_key(logits[row + i]);
-    if (id == NONE || other > key) {
-      key = other;
-      id = i;
-    }
-  }
-  best_keys[lane] = key;
-  best_ids[lane] = id;
-  workgroupBarrier();
-  for (var width = WORKGROUP_SIZE / 2u; width > 0u; width /= 2u) {
-    if (lane < width) {
-      let better = best_keys[lane + width] > best_keys[lane] ||
-                   (best_keys[lane + width] == best_keys[lane] && best_ids[lane + width] < best_ids[lane]);
-      if (better && best_ids[lane + width] != NONE) {
-        best_keys[lane] = best_keys[lane + width];
-        best_ids[lane] = best_ids[lane + width];
-      }
-    }
-    workgroupBarrier();
-  }
-  let result = workgroupUniformLoad(&best_ids[0]);
-  return result;
+// Of a row: its largest logit as a key, and the lowest id that has it. A row that is not finite may have any id.
+struct Best {
+  key: u32,
+  id: u32,
 }
 
-// What a filter orders the candidates by: their logits, or how near these are to a centre.
-struct Ranking {
-  largest: f32,  // the logit that all are relative to
-  centre: f32,   // relative to it
-  by_distance: bool,
-}
-
-fn rank(value: f32, ranking: Ranking) -> u32 {
-  return select(order_key(value), ~bitcast<u32>(abs(value - ranking.largest - ranking.centre)), ranking.by_distance);
-}
-
-fn is_candidate(value: f32) -> bool {
-  let key = order_key(value);
-  return key >= low && key <= high;
-}
-
-// Over the candidates, by weight = exp((logit - largest) * sharpness).
-struct Tally {
-  mass: f32,    // sum of weights
-  moment: f32,  // sum of weight * (logit - largest)
-}
-
-fn tally(largest: f32, sharpness: f32, lane: Lane) -> Tally {
-  var sum = vec2<f32>();
-  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
-    let value = logits[row + i];
-    if (is_candidate(value)) {
-      let weight = exp((value - largest) * sharpness);
-      // A weight of 0 may be that of a logit at minus infinity, and their product no number.
-      sum += vec2(weight, select(0.0, weight * (value - largest), weight > 0.0));
-    }
-  }
-  let total = workgroup_sum(vec4(sum, 0.0, 0.0), lane);
-  return Tally(total.x, total.y);
-}
-
-// The masses, or numbers, of the candidates whose rank is at least each of the thresholds.
-fn above(thresholds: vec3<u32>, of_number: bool, ranking: Ranking, lane: Lane) -> vec3<f32> {
-  var sums = vec3<f32>();
-  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
-    let value = logits[row + i];
-    let value_rank = rank(value, ranking);
-    if (value_rank >= thresholds.x && is_candidate(value)) {
-      let weight = select(exp(value - ranking.largest), 1.0, of_number);
-      sums += select(vec3<f32>(), vec3(weight), vec3(value_rank) >= thresholds);
-    }
-  }
-  return workgroup_sum(vec4(sums, 0.0), lane).xyz;
-}
-
-// The highest rank from which on at least `wanted` lies: of the mass, or of the number of candidates. Two bits a pass.
-fn cut_at(wanted: f32, of_number: bool, ranking: Ranking, lane: Lane) -> u32 {
-  var threshold = 0u;
-  for (var pass_index = 0u; pass_index < 16u; pass_index++) {
-    let shift = 30u - 2u * pass_index;
-    let reached = above(vec3(threshold) | (vec3(1u, 2u, 3u) << vec3(shift)), of_number, ranking, lane) >= vec3(wanted);
-    threshold |= dot(vec3<u32>(reached), vec3(1u)) << shift;
-  }
-  return threshold;
-}
-
-// The lowest and the highest key of the candidates whose rank is at least `threshold`; x > y where there are none.
-fn keys_above(threshold: u32, ranking: Ranking, lane: Lane) -> vec2<u32> {
+fn argmax(lane: Lane) -> Best {
   if (lane.index == 0u) {
-    atomicStore(&lowest, 0xffffffffu);
-    atomicStore(&highest, 0u);
+    atomicStore(&best_key, 0u);
+    atomicStore(&best_id, NONE);
   }
   workgroupBarrier();
-  var keys = vec2(0xffffffffu, 0u);
-  for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
-    let value = logits[row + i];
-    if (is_candidate(value) && rank(value, ranking) >= threshold) {
-      keys = vec2(min(keys.x, order_key(value)), max(keys.y, order_key(value)));
+  var id = min(lane.index, immediates.n_vocab - 1u);
+  var value = logits[row + id];
+  var magnitude = 0u;  // that of NaN is above that of infinity; comparisons may assume that there is none
+  for (var first = lane.index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
+    load_logits(first, WORKGROUP_SIZE);
+    //@repeat I EACH
+    if (first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
+      magnitude = max(magnitude, bitcast<u32>(logit_$I) & 0x7fffffffu);
+      id = select(id, first + $Iu * WORKGROUP_SIZE, logit_$I > value);
+      value = select(value, logit_$I, logit_$I > value);
     }
+    //@end
   }
-  atomicMin(&lowest, keys.x);
-  atomicMax(&highest, keys.y);
+  let key = select(order_key(value), order_key(bitcast<f32>(magnitude)), magnitude > 0x7f800000u);
+  // Atomics on one word wait for each other; most of them need not be.
+  if (key > atomicLoad(&best_key)) {
+    atomicMax(&best_key, key);
+  }
   workgroupBarrier();
-  keys = vec2(atomicLoad(&lowest), atomicLoad(&highest));
+  if (key == atomicLoad(&best_key)) {
+    atomicMin(&best_id, id);
+  }
   workgroupBarrier();
-  return keys;
+  if (lane.index == 0u) {
+    best = Best(atomicLoad(&best_key), atomicLoad(&best_id));
+  }
+  return workgroupUniformLoad(&best);
 }
 
 // The numbers in [0, 1) that decide the token and whether XTC acts.
@@ -209,13 +124,13 @@ fn random_numbers() -> vec2<f32> {
   return vec2<f32>(bits >> vec2(8u)) * 0x1p-24f;
 }
 
-// A bit for each filter that has something to do.
-fn filters_on() -> u32 {
+// A bit for each stage that has something to do.
+fn stages_on() -> u32 {
   if (parameter(CONTROL_MIROSTAT_TAU) > 0.0) {
-    return 1u << MIROSTAT;
+    return (1u << MIROSTAT) | (1u << DRAW);
   }
   let top_k = slot_control[CONTROL_TOP_K];
-  return select(0u, 1u << TOP_P, parameter(CONTROL_TOP_P) < 1.0) |
+  return (1u << DRAW) | select(0u, 1u << TOP_P, parameter(CONTROL_TOP_P) < 1.0) |
          select(0u, 1u << TOP_K, top_k > 0u && top_k < immediates.n_vocab) |
          select(0u, 1u << MIN_P, parameter(CONTROL_MIN_P) > 0.0) |
          select(0u, 1u << TYPICAL_P, parameter(CONTROL_TYPICAL_P) < 1.0) |
@@ -228,82 +143,153 @@ fn mirostat_mu() -> f32 {
   return select(mu, 2.0 * parameter(CONTROL_MIROSTAT_TAU), mu == 0.0);
 }
 
-fn apply_filter(filter_kind: u32, temperature: f32, lane: Lane) {
-  var ranking = Ranking(value_of_key(high), 0.0, false);
-  let all = tally(ranking.largest, select(1.0, 1.0 / temperature, filter_kind == MIROSTAT), lane);
-  // -ln p is ln(mass) - (logit - largest), its mean over p the entropy: their distance needs no logarithm.
-  ranking.centre = all.moment / all.mass;
-  ranking.by_distance = filter_kind == TYPICAL_P;
-  var threshold = 0u;
-  switch (filter_kind) {
-    case TOP_P, TOP_K, TYPICAL_P: {
-      let share = select(parameter(CONTROL_TOP_P), parameter(CONTROL_TYPICAL_P), filter_kind == TYPICAL_P);
-      let wanted = select(share * all.mass, f32(slot_control[CONTROL_TOP_K]), filter_kind == TOP_K);
-      threshold = cut_at(wanted, filter_kind == TOP_K, ranking, lane);
+// How to find a cut.
+struct Aim {
+  ranking: Ranking,
+  weighing: Weighing,
+  wanted: u32,
+}
+
+// At `share` of the mass. What lies farther than `tail` from the largest logit adds up to less than the rest.
+fn aim_at_share(share: f32, centre: f32, mass: f32) -> Aim {
+  let tail = log(f32(immediates.n_vocab) / (mass * (1.0 - share)));
+  let near = 1.001 * max(-centre, tail + centre) + 0.001;
+  return Aim(Ranking(false, centre, near), Weighing(1.0, WHOLE / mass), max(u32(share * WHOLE), 1u));
+}
+
+fn aim_of(stage: u32, all: Tally, sharpness: f32, number: f32) -> Aim {
+  switch (stage) {
+    case TOP_P: { return aim_at_share(parameter(CONTROL_TOP_P), 0.0, all.mass); }
+    // -ln p is ln(mass) - (logit - high), its mean over p the entropy: their distance needs no logarithm.
+    case TYPICAL_P: { return aim_at_share(parameter(CONTROL_TYPICAL_P), all.moment / all.mass, all.mass); }
+    case DRAW: {
+      return Aim(Ranking(true, 0.0, 0.0), Weighing(sharpness, WHOLE / all.mass), u32(number * WHOLE) + 1u);
     }
-    case MIN_P: { threshold = order_key(ranking.largest + log(parameter(CONTROL_MIN_P))); }
-    case XTC: { threshold = order_key(ranking.largest + log(parameter(CONTROL_XTC_THRESHOLD) * all.mass)); }
-    default: { threshold = order_key(ranking.largest + temperature * (log(all.mass) - mirostat_mu() * LN_2)); }
-  }
-  if (filter_kind == TYPICAL_P || filter_kind == XTC) {
-    let keys = keys_above(threshold, ranking, lane);
-    low = select(low, keys.x, filter_kind == TYPICAL_P);
-    high = min(high, select(keys.x, keys.y, filter_kind == TYPICAL_P));
-  } else {
-    low = max(low, min(threshold, high));
+    default: { return Aim(Ranking(false, 0.0, TOP_K_NEAR), Weighing(0.0, 1.0), slot_control[CONTROL_TOP_K]); }
   }
 }
 
-struct Drawn {
-  id: u32,
-  total: f32,  // sum of the weights
+// The logit at which a filter cuts that needs to look at no candidate for it.
+fn bound_of(stage: u32, mass: f32, sharpness: f32) -> f32 {
+  switch (stage) {
+    case MIN_P: { return high + log(parameter(CONTROL_MIN_P)); }
+    case XTC: { return high + log(parameter(CONTROL_XTC_THRESHOLD) * mass); }
+    default: { return high + (log(mass) - mirostat_mu() * LN_2) / sharpness; }
+  }
 }
 
-// Draws by the inverse of the cumulative weights in the order of ids: invocation i has the i-th run of ids.
-fn draw(temperature: f32, best: u32, lane: u32) -> Drawn {
-  let largest = value_of_key(high);
-  let run = (immediates.n_vocab + WORKGROUP_SIZE - 1u) / WORKGROUP_SIZE;
-  let end = min((lane + 1u) * run, immediates.n_vocab);
+// Consecutive ids, among them the one to draw.
+struct Stretch {
+  begin: u32,
+  end: u32,
+  number: f32,  // in [0, 1): where in the mass of the stretch the draw lies
+  total: f32,   // the mass of all candidates
+}
+
+fn team_mass(begin: u32, end: u32, sharpness: f32) -> f32 {
   var mass = 0.0;
-  for (var i = lane * run; i < end; i++) {
-    let value = logits[row + i];
-    if (is_candidate(value)) {
-      mass += exp((value - largest) / temperature);
+  for (var first = begin; first < end; first += EACH * TEAM) {
+    load_logits(first, TEAM);
+    //@repeat I EACH
+    if (first + $Iu * TEAM < end) {
+      mass += tally_one(logit_$I, sharpness).x;
     }
+    //@end
   }
-  masses[lane] = mass;
-  if (lane == 0u) {
-    chosen_id = best;
-  }
-  workgroupBarrier();
-  var before = 0.0;
+  return mass;
+}
+
+// The part of a stretch, of `size` ids each, in which the number lies. Rounding may leave it beyond the last one that has
+// any mass: that is taken then.
+fn part_drawn(all: Stretch, size: u32) -> Stretch {
   var total = 0.0;
-  for (var i = 0u; i < WORKGROUP_SIZE; i++) {
-    before = select(before, total, i == lane);
-    total += masses[i];
+  for (var i = 0u; i < TEAMS; i++) {
+    total += stretch_masses[i];
   }
-  let wanted = random_numbers().x * total;
-  // Rounding may leave the last invocation with mass short of `wanted` by an ulp: it then keeps its last token.
-  if (mass > 0.0 && wanted >= before && (wanted < before + mass || before + mass >= total)) {
-    var sum = before;
-    for (var i = lane * run; i < end; i++) {
-      let value = logits[row + i];
-      if (is_candidate(value)) {
-        sum += exp((value - largest) / temperature);
-        chosen_id = i;
-        if (sum > wanted) {
-          break;
-        }
+  var result = all;
+  result.end = all.begin + size;  // never as long as all, whatever the numbers are
+  var before = 0.0;
+  for (var i = 0u; i < TEAMS; i++) {
+    let mass = stretch_masses[i];
+    if (mass > 0.0) {
+      result.begin = all.begin + i * size;
+      result.end = min(result.begin + size, all.end);
+      result.number = min((all.number * total - before) / mass, 1.0);
+      before += mass;
+      if (before > all.number * total) {
+        break;
       }
     }
   }
-  return Drawn(workgroupUniformLoad(&chosen_id), total);
+  result.total = select(all.total, total, all.total == 0.0);
+  return result;
+}
+
+// Narrows a stretch to where the draw lies until it has room in the list. Each team adds up a part of it.
+fn narrow(first: Stretch, sharpness: f32, lane: Lane) -> Stretch {
+  if (lane.index == 0u) {
+    stretch = first;
+  }
+  var all = workgroupUniformLoad(&stretch);
+  while (all.end - all.begin > LIST_MAX) {
+    let size = (all.end - all.begin + TEAMS - 1u) / TEAMS;
+    let begin = all.begin + lane.index / TEAM * size;
+    // The list is empty: its memory is free.
+    list_logits[lane.index] = team_mass(begin + lane.index % TEAM, min(begin + size, all.end), sharpness);
+    workgroupBarrier();
+    if (lane.index < TEAMS) {
+      var mass = 0.0;
+      for (var i = 0u; i < TEAM; i++) {
+        mass += list_logits[lane.index * TEAM + i];
+      }
+      stretch_masses[lane.index] = mass;
+    }
+    workgroupBarrier();
+    if (lane.index == 0u) {
+      stretch = part_drawn(all, size);
+    }
+    all = workgroupUniformLoad(&stretch);
+  }
+  return all;
+}
+
+// Applies a filter to the candidates, or draws one of them: by the inverse of their cumulative weights in the order of ids.
+// `n` as in candidates.wgsl, before and after.
+fn run_stage(stage: u32, n: u32, sharpness: f32, lane: Lane) -> u32 {
+  var n_after = n;
+  var drawn = Stretch(0u, immediates.n_vocab, random_numbers().x, 0.0);
+  if (stage == DRAW && n == IN_ROW) {
+    drawn = narrow(drawn, sharpness, lane);
+    let all_bins = Part(vec2(drawn.begin, drawn.end - 1u), vec2(0u, BINS - 1u));
+    n_after = list_part(all_bins, Ranking(false, 0.0, LARGEST), lane);
+  }
+  var all = Tally();
+  if (stage != TOP_K && stage != MIN_P) {
+    all = tally(n_after, select(1.0, sharpness, stage == MIROSTAT || stage == DRAW), lane);
+    mass_drawn_from = select(all.mass, drawn.total, drawn.total > 0.0);
+  }
+  let aim = aim_of(stage, all, sharpness, drawn.number);
+  if (stage == MIN_P || stage == XTC || stage == MIROSTAT) {
+    threshold = order_key(bound_of(stage, all.mass, sharpness));
+  } else {
+    let bits = select(32u, 16u, stage == DRAW && immediates.n_vocab <= 0x10000u);
+    n_after = cut_at(n_after, aim.wanted, bits, aim.ranking, aim.weighing, lane);
+  }
+  if (stage == TYPICAL_P || stage == XTC) {
+    let span = span_above(n_after, aim.ranking, lane);
+    if (span.x <= span.y) {
+      low = select(low, value_of_key(span.x), stage == TYPICAL_P);
+      high = value_of_key(select(span.x, span.y, stage == TYPICAL_P));
+    }
+  } else if (stage != DRAW) {
+    low = max(low, min(value_of_key(threshold), high));
+  }
+  return n_after;
 }
 
 // Mirostat's memory after a token: what surprised more than tau bits makes it stricter.
-fn steered_mu(drawn: Drawn, temperature: f32) -> f32 {
-  let logit = logits[row + drawn.id] - value_of_key(high);
-  let surprise = (log(drawn.total) - logit / temperature) / LN_2;
+fn steered_mu(id: u32, sharpness: f32) -> f32 {
+  let surprise = (log(mass_drawn_from) - exponent(logits[row + id], sharpness)) / LN_2;
   return mirostat_mu() - parameter(CONTROL_MIROSTAT_ETA) * (surprise - parameter(CONTROL_MIROSTAT_TAU));
 }
 
@@ -334,6 +320,20 @@ fn is_counted(id: u32) -> bool {
   return true;
 }
 
+fn decay_counts(first_count: u32, index: u32) {
+  for (var first = index; first < immediates.n_vocab; first += EACH * WORKGROUP_SIZE) {
+    //@repeat I EACH
+    let at_$I = min(first + $Iu * WORKGROUP_SIZE, immediates.n_vocab - 1u);
+    let count_$I = counts[first_count + at_$I];
+    //@end
+    //@repeat I EACH
+    if (count_$I > 0.0 && first + $Iu * WORKGROUP_SIZE < immediates.n_vocab) {
+      counts[first_count + at_$I] = count_$I * parameter(CONTROL_PENALTY_DECAY);
+    }
+    //@end
+  }
+}
+
 fn report(output: u32, id: u32, frozen: u32, mu: u32) {
   sampled[3u * output] = id;
   sampled[3u * output + 1u] = frozen;
@@ -361,42 +361,36 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     return;
   }
   row = workgroup.x * immediates.n_vocab;
-  let best = argmax(lane.index);
-  let largest = logits[workgroup.x * immediates.n_vocab + best];
+  let first = argmax(lane);
   let temperature = bitcast<f32>(workgroupUniformLoad(&slot_control[CONTROL_TEMPERATURE]));
-  // The largest finite f32; written without arithmetic, which may assume that there is no NaN.
-  let numerical = (bitcast<u32>(largest) & 0x7f800000u) == 0x7f800000u;
-  var id = best;
+  let numerical = first.key <= MINUS_INFINITY_KEY || first.key >= INFINITY_KEY;
+  var id = first.id;
   var mu = parameter(CONTROL_MIROSTAT_MU);
   if (!numerical && temperature > 0.0) {
-    low = 0u;
-    high = order_key(largest);
+    low = -LARGEST;
+    high = value_of_key(first.key);
     if (lane.index == 0u) {
-      filters = filters_on();
+      stages = stages_on();
     }
-    let on = workgroupUniformLoad(&filters);
+    let sharpness = min(1.0 / temperature, LARGEST);
+    let on = workgroupUniformLoad(&stages);
     let order = min(workgroupUniformLoad(&slot_control[CONTROL_ORDER]), 1u);
-    for (var i = 0u; i < N_FILTERS; i++) {
+    var n = IN_ROW;
+    for (var i = 0u; i < N_STAGES; i++) {
       if ((on & (1u << ORDERS[order][i])) != 0u) {
-        apply_filter(ORDERS[order][i], temperature, lane);
+        n = run_stage(ORDERS[order][i], n, sharpness, lane);
       }
     }
-    let drawn = draw(temperature, best, lane.index);
-    id = drawn.id;
-    if (on == 1u << MIROSTAT) {
-      mu = steered_mu(drawn, temperature);
+    id = min(~threshold, immediates.n_vocab - 1u);  // an index, whatever the numbers were
+    if ((on & (1u << MIROSTAT)) != 0u) {
+      mu = steered_mu(id, sharpness);
     }
   }
   let reason = select(freeze_reason(id), FROZEN_NUMERICAL, numerical);
   let stays = reason == 0u || reason == FROZEN_LIMIT;
   let first_count = output_row.slot * immediates.n_vocab;
   if (stays && keeps_counts()) {
-    for (var i = lane.index; i < immediates.n_vocab; i += WORKGROUP_SIZE) {
-      let count = counts[first_count + i];
-      if (count > 0.0) {
-        counts[first_count + i] = count * parameter(CONTROL_PENALTY_DECAY);
-      }
-    }
+    decay_counts(first_count, lane.index);
   }
   // The token is counted by another invocation than its count decays in, after it: an fma would round once less than
   // the CPU, which counts again what it takes back.
