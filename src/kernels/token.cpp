@@ -66,39 +66,32 @@ uint32_t quads(const gpu::BufferView& view, const gpu::BufferView& window) {
   return narrow<uint32_t>((view.offset - window.offset) / 16);
 }
 
-/// The stretch of one buffer that holds all of these; nothing where there is none that a binding could hold.
-std::optional<gpu::BufferView> window_of(const std::vector<gpu::BufferView>& views, const gpu::Device& device) {
-  uint64_t begin = views.front().offset, end = begin;
-  for (const gpu::BufferView& view : views) {
-    if (view.buffer.Get() != views.front().buffer.Get()) return {};
-    begin = std::min(begin, view.offset);
-    end = std::max(end, view.offset + view.size);
-  }
-  begin = begin / device.limits().binding_alignment * device.limits().binding_alignment;
-  if (end - begin > device.limits().binding_bytes_max) return {};
-  gpu::BufferView window = views.front();
-  window.offset = begin;
-  window.size = end - begin;
-  return window;
-}
+/// A stretch of one buffer that grows.
+struct Window {
+  gpu::BufferView view;
 
-std::vector<gpu::BufferView> weights_of(const TokenModel& model) {
-  std::vector<gpu::BufferView> views;
-  for (const TokenStage& stage : model.stages) {
-    views.push_back(stage.vectors.buffer ? stage.vectors : stage.products.front().weights.rows);
-    for (const MatrixView& up : stage.up) {
-      if (up.n_rows > 0) views.push_back(up.rows);
+  /// False where the view lies in another buffer, or the whole would be more than a binding holds.
+  bool add(const gpu::BufferView& added, const DeviceLimits& limits) {
+    if (!view.buffer) {
+      view = added;
+      view.size = 0;
     }
-    for (const TokenProduct& product : stage.products) views.push_back(product.weights.rows);
+    const uint64_t begin = std::min(view.offset, added.offset) / limits.binding_alignment * limits.binding_alignment;
+    const uint64_t end = std::max(view.offset + view.size, added.offset + added.size);
+    if (added.buffer.Get() != view.buffer.Get() || end - begin > limits.binding_bytes_max) return false;
+    view.offset = begin;
+    view.size = end - begin;
+    return true;
   }
-  return views;
-}
+};
 
-std::vector<gpu::BufferView> wkv_of(const TokenModel& model) {
+std::vector<gpu::BufferView> weights_of(const TokenStage& stage) {
   std::vector<gpu::BufferView> views;
-  for (const TokenStage& stage : model.stages) {
-    if (stage.input == TokenInput::time_mix) views.push_back(stage.wkv);
+  if (stage.vectors.buffer) views.push_back(stage.vectors);
+  for (const MatrixView& up : stage.up) {
+    if (up.n_rows > 0) views.push_back(up.rows);
   }
+  for (const TokenProduct& product : stage.products) views.push_back(product.weights.rows);
   return views;
 }
 
@@ -178,24 +171,60 @@ TokenLayout::TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const 
 
 std::optional<TokenKernel> TokenKernel::make(gpu::Device& device, TokenModel model, uint32_t n_workgroups) {
   if (device.tier() == gpu::Tier::t0 || lanes_of(device, model.head_size) < kLanesMin || !is_made_for(model)) return {};
-  if (!window_of(weights_of(model), device) || !window_of(wkv_of(model), device)) return {};
   for (const TokenStage& stage : model.stages) {
     if (stage.products.size() > n_workgroups) return {};
   }
   TokenKernel kernel(device, std::move(model), n_workgroups);
-  if (kernel.formats_.size() > std::size(kFormatRoles)) return {};
+  if (kernel.groups_.empty() || kernel.formats_.size() > std::size(kFormatRoles)) return {};
   return kernel;
+}
+
+std::vector<TokenKernel::Group> TokenKernel::groups_of(const TokenModel& model, const DeviceLimits& limits) {
+  std::vector<Group> groups;
+  Window weights, wkv;
+  const auto add = [&](const TokenStage& stage) {
+    bool fits = stage.input != TokenInput::time_mix || wkv.add(stage.wkv, limits);
+    for (const gpu::BufferView& view : weights_of(stage)) fits = fits && weights.add(view, limits);
+    return fits;
+  };
+  for (size_t i = 0; i < model.stages.size(); ++i) {
+    const Window weights_before = weights, wkv_before = wkv;
+    if (!add(model.stages[i])) {
+      if (groups.empty()) return {};
+      groups.back().weights = weights_before.view;
+      groups.back().wkv = wkv_before.view;
+      weights = wkv = {};
+      if (!add(model.stages[i])) return {};
+      groups.push_back({i, {}, {}});
+    } else if (groups.empty()) {
+      groups.push_back({i, {}, {}});
+    }
+  }
+  groups.back().weights = weights.view;
+  groups.back().wkv = wkv.view;
+  // A group that is the head alone has no states: any buffer will do.
+  for (Group& group : groups) {
+    if (!group.wkv.buffer) group.wkv = groups.front().wkv;
+  }
+  return groups;
+}
+
+const TokenKernel::Group& TokenKernel::group_of(size_t stage) const {
+  const auto after = std::ranges::find_if(groups_, [&](const Group& group) { return group.begin > stage; });
+  return *std::prev(after);
 }
 
 TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workgroups)
     : model_(std::move(model)),
       n_workgroups_(n_workgroups),
       lanes_(lanes_of(device, model_.head_size)),
-      weights_(*window_of(weights_of(model_), device)),
-      wkv_(*window_of(wkv_of(model_), device)) {
+      groups_(groups_of(model_, device.limits())) {
+  if (groups_.empty()) return;
   std::vector<StageWords> stages;
   std::vector<PieceWords> pieces;
-  for (const TokenStage& stage : model_.stages) {
+  for (size_t index = 0; index < model_.stages.size(); ++index) {
+    const TokenStage& stage = model_.stages[index];
+    const Group& group = group_of(index);
     StageWords& words = stages.emplace_back();
     const auto shift_quads = [&](const std::optional<gpu::BufferView>& view) {
       return view ? quads(*view, model_.shifts) : kNone;
@@ -203,10 +232,10 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
     words = {uint32_t(stage.input),
              stage.n_in,
              stage.input_word,
-             stage.vectors.buffer ? quads(stage.vectors, weights_) : 0,
+             stage.vectors.buffer ? quads(stage.vectors, group.weights) : 0,
              shift_quads(stage.shift),
              shift_quads(stage.kept_shift),
-             stage.input == TokenInput::time_mix ? quads(stage.wkv, wkv_) : 0,
+             stage.input == TokenInput::time_mix ? quads(stage.wkv, group.wkv) : 0,
              stage.first_layer,
              {},
              {},
@@ -214,7 +243,7 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
              {1, 1, 1, 1}};
     for (size_t i = 0; i < stage.up.size(); ++i) {
       if (stage.up[i].n_rows == 0) continue;
-      words.up[i] = quads(stage.up[i].rows, weights_);
+      words.up[i] = quads(stage.up[i].rows, group.weights);
       words.ranks[i] = stage.up[i].n_in;
       words.lows[i] = stage.lows[i];
     }
@@ -231,9 +260,10 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
         const auto cut = [&](uint32_t at) { return uint32_t(uint64_t(n_pairs) * at / n_workgroups_of[i]); };
         const uint32_t first = cut(share), n = cut(share + 1) - first;
         const uint32_t output = product.output + first * (product.to == TokenOutput::act ? 1 : 2);
-        pieces.push_back({quads(product.weights.rows, weights_) + 2 * first * row_quads, row_quads, 2 * n, format_index,
-                          team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size), product.mix, uint32_t(product.to),
-                          output, uint32_t(product.activation), product.scale, takes_pairs(product.weights.format), 0});
+        pieces.push_back({quads(product.weights.rows, group.weights) + 2 * first * row_quads, row_quads, 2 * n,
+                          format_index, team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size), product.mix,
+                          uint32_t(product.to), output, uint32_t(product.activation), product.scale,
+                          takes_pairs(product.weights.format), 0});
       }
     }
     pieces.resize(end);
@@ -258,25 +288,28 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
     variant.modules.emplace_back(kSpanRoles[i], span_module(formats_[i]));
   }
   const uint32_t n_in_max = std::max(model_.n_embd, model_.n_ffn);
-  variant.constants.insert(variant.constants.end(), {{"WORKGROUP_SIZE", workgroup_size},
-                                                     {"LANES", lanes_},
-                                                     {"N_FORMATS", uint32_t(formats_.size())},
-                                                     {"N_EMBD", model_.n_embd},
-                                                     {"HEAD_SIZE", model_.head_size},
-                                                     {"INPUT_OCTETS", n_in_max / 8},
-                                                     {"EACH", uint32_t(divide_up(model_.n_embd, workgroup_size))},
-                                                     {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
-                                                     {"UP_EACH", up_each},
-                                                     {"KEYS_EACH", model_.head_size / 4 / lanes_},
-                                                     {"ARRIVED", model_.layout.arrived},
-                                                     {"R_K_V", model_.layout.r_k_v},
-                                                     {"V_FIRST", model_.layout.v_first},
-                                                     {"KEPT", model_.layout.kept},
-                                                     {"GATED", model_.layout.gated}});
+  variant.constants.insert(variant.constants.end(),
+                           {{"WORKGROUP_SIZE", workgroup_size},
+                            {"LANES", lanes_},
+                            {"N_FORMATS", uint32_t(formats_.size())},
+                            {"N_EMBD", model_.n_embd},
+                            {"HEAD_SIZE", model_.head_size},
+                            {"INPUT_OCTETS", n_in_max / 8},
+                            {"EACH", uint32_t(divide_up(model_.n_embd, workgroup_size))},
+                            {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
+                            {"UP_EACH", up_each},
+                            {"KEYS_EACH", model_.head_size / 4 / lanes_},
+                            {"SPINS_MAX", context.recorder.device().info().software ? 10000 : 1000000},
+                            {"ARRIVED", model_.layout.arrived},
+                            {"R_K_V", model_.layout.r_k_v},
+                            {"V_FIRST", model_.layout.v_first},
+                            {"KEPT", model_.layout.kept},
+                            {"GATED", model_.layout.gated}});
   return variant;
 }
 
 void TokenKernel::dispatch(const Context& context, size_t begin, size_t end, bool census, gpu::Grid grid) const {
+  const Group& group = group_of(begin);
   gpu::Work work;
   for (size_t i = begin; i < end; ++i) {
     for (const TokenProduct& product : model_.stages[i].products) {
@@ -284,19 +317,23 @@ void TokenKernel::dispatch(const Context& context, size_t begin, size_t end, boo
       work.flops += uint64_t(2) * product.weights.n_rows * product.weights.n_in;
     }
   }
-  context.recorder.dispatch(end - begin == 1 ? model_.stages[begin].label : "token", variant(context),
-                            {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(weights_),
-                             gpu::read(table_), gpu::read_write(model_.shared), gpu::read_write(model_.shifts),
-                             gpu::read_write(wkv_), gpu::read_write(model_.logits)},
-                            Immediates{uint32_t(begin), uint32_t(end), uint32_t(n_stages()), model_.norm_epsilon,
-                                       model_.group_norm_epsilon, census},
-                            grid, work);
+  context.recorder.dispatch(
+      end - begin == 1 ? model_.stages[begin].label : "token", variant(context),
+      {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(group.weights), gpu::read(table_),
+       gpu::read_write(model_.shared), gpu::read_write(model_.shifts), gpu::read_write(group.wkv),
+       gpu::read_write(model_.logits)},
+      Immediates{uint32_t(begin), uint32_t(end), uint32_t(n_stages()), model_.norm_epsilon, model_.group_norm_epsilon,
+                 census},
+      grid, work);
 }
 
 void TokenKernel::record(const Context& context, size_t begin, size_t end, bool whole) const {
-  const size_t step = whole ? end - begin : 1;
-  for (size_t stage = begin; stage < end; stage += step)
-    dispatch(context, stage, stage + step, false, gpu::Grid{n_workgroups_});
+  for (size_t stage = begin; stage < end;) {
+    size_t next = stage + 1;
+    while (whole && next < end && &group_of(next) == &group_of(stage)) ++next;
+    dispatch(context, stage, next, false, gpu::Grid{n_workgroups_});
+    stage = next;
+  }
 }
 
 uint32_t TokenKernel::count_residents(gpu::PipelineCache& pipelines, const Context& like) const {

@@ -66,7 +66,7 @@ struct TokenModel {
   std::vector<TokenStage> stages;
 };
 
-/// The kernel with its table of who does what. Weights of all stages lie in one buffer, as do all wkv states.
+/// The kernel with its table of who does what.
 class TokenKernel {
  public:
   /// Words of the shared buffer, from TokenLayout::arrived on.
@@ -79,7 +79,8 @@ class TokenKernel {
   /// products.
   static std::optional<TokenKernel> make(gpu::Device& device, TokenModel model, uint32_t n_workgroups);
 
-  /// Stages begin to end. `whole`: in one dispatch, which needs all workgroups to run at a time.
+  /// Stages begin to end. `whole`: in one dispatch, or one for each stretch of weights that a binding holds, which
+  /// needs all workgroups to run at a time.
   void record(const Context& context, size_t begin, size_t end, bool whole) const;
   /// How many workgroups of this kernel the device runs at a time, by trying. Waits.
   uint32_t count_residents(gpu::PipelineCache& pipelines, const Context& context) const;
@@ -94,6 +95,15 @@ class TokenKernel {
   size_t n_stages() const { return model_.stages.size(); }
 
  private:
+  /// Stages from `begin` to the next group's, whose weights and wkv states fit a binding each.
+  struct Group {
+    size_t begin;
+    gpu::BufferView weights, wkv;
+  };
+  /// None where a stage does not fit.
+  static std::vector<Group> groups_of(const TokenModel& model, const DeviceLimits& limits);
+  const Group& group_of(size_t stage) const;
+
   TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workgroups);
   gpu::ShaderVariant variant(const Context& context) const;
   /// Reads and clears them. Waits.
@@ -104,7 +114,7 @@ class TokenKernel {
   uint32_t n_workgroups_;
   uint32_t lanes_;
   std::vector<WeightFormat> formats_;
-  gpu::BufferView weights_, wkv_;
+  std::vector<Group> groups_;
   gpu::Buffer table_;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/bytes.hpp"
 #include "base/text.hpp"
@@ -76,21 +77,22 @@ uint64_t matrix_bytes(const MatrixSource& matrix, WeightFormat format) {
   return matrix ? uint64_t(matrix.n_out) * kernels::row_bytes(format, matrix.n_in) + kMatrixAlignment : 0;
 }
 
-/// Bytes that the weights take in GPU memory.
-uint64_t weights_bytes(const ModelSource& source, std::span<const WeightFormat> low_rank_formats) {
+/// Bytes that the sections take in GPU memory: embedding, layers, head.
+std::vector<uint64_t> section_bytes(const ModelSource& source, std::span<const WeightFormat> low_rank_formats) {
   const auto own = [](const MatrixSource& matrix) { return matrix_bytes(matrix, matrix.tensor->format); };
   const uint64_t vector_bytes = uint64_t(source.config.n_embd) * 4;
-  uint64_t total = own(source.emb) + own(source.head) + 4 * vector_bytes + 2 * kVectorAlignment;
+  std::vector<uint64_t> sections = {own(source.emb) + 2 * vector_bytes + kVectorAlignment};
   for (size_t i = 0; i < source.layers.size(); ++i) {
     const LayerSource& layer = source.layers[i];
-    total += 19 * vector_bytes + 3 * kVectorAlignment;
+    uint64_t& total = sections.emplace_back(19 * vector_bytes + 3 * kVectorAlignment);
     for (const MatrixSource* matrix :
          {&layer.receptance, &layer.key, &layer.value, &layer.output, &layer.ffn_key, &layer.ffn_value})
       total += own(*matrix);
     for (const LowRankSource* pair : {&layer.w, &layer.a, &layer.v, &layer.g})
       total += matrix_bytes(pair->down, low_rank_formats[i]) + matrix_bytes(pair->up, low_rank_formats[i]);
   }
-  return total;
+  sections.push_back(own(source.head) + 2 * vector_bytes + kVectorAlignment);
+  return sections;
 }
 
 template <typename Uploader>
@@ -126,9 +128,14 @@ class WeightLoader::Uploader {
   using Fill = gpu::UploadRing::Fill;
 
  public:
-  Uploader(gpu::PipelineCache& pipelines, const format::ModelFile& file, uint64_t arena_bytes_max, uint64_t total,
-           std::vector<gpu::Buffer>& arenas)
-      : pipelines_(pipelines), device_(pipelines.device()), file_(file), total_(total), arenas_(arenas) {
+  Uploader(gpu::PipelineCache& pipelines, const format::ModelFile& file, uint64_t arena_bytes_max,
+           std::vector<uint64_t> section_bytes, std::vector<gpu::Buffer>& arenas)
+      : pipelines_(pipelines),
+        device_(pipelines.device()),
+        file_(file),
+        section_bytes_(std::move(section_bytes)),
+        total_(std::accumulate(section_bytes_.begin(), section_bytes_.end(), uint64_t(0))),
+        arenas_(arenas) {
     const gpu::Device& device = device_;
     arena_bytes_max_ = std::min(device.limits().buffer_bytes_max, device.limits().binding_bytes_max * 4);
     arena_bytes_max_ = std::min<uint64_t>(arena_bytes_max_, uint64_t(4) << 30);
@@ -136,7 +143,16 @@ class WeightLoader::Uploader {
     arena_bytes_max_ = arena_bytes_max_ / kVectorAlignment * kVectorAlignment;
   }
 
-  void begin_section() { sections_.emplace_back(); }
+  /// What fits an arena is not cut in two: the kernel of one token binds whole layers.
+  void begin_section() {
+    const size_t section = sections_.size();
+    sections_.emplace_back();
+    if (free_bytes(kVectorAlignment) >= section_bytes_[section] || section_bytes_[section] > arena_bytes_max_) return;
+    uint64_t bytes = 0;
+    for (size_t i = section; i < section_bytes_.size() && bytes + section_bytes_[i] <= arena_bytes_max_; ++i)
+      bytes += section_bytes_[i];
+    open_arena(bytes);
+  }
   size_t n_sections() const { return sections_.size(); }
   bool is_loaded(size_t section) const { return sections_[section].loaded; }
 
@@ -239,14 +255,17 @@ class WeightLoader::Uploader {
     return begin < arenas_.back().size() ? arenas_.back().size() - begin : 0;
   }
 
+  void open_arena(uint64_t bytes) {
+    arenas_.push_back(device_.create_storage(std::min(round_up(bytes, kVectorAlignment), arena_bytes_max_),
+                                             gpu::Account::weights, fmt::format("weights {}", arenas_.size())));
+    used_ = 0;
+  }
+
   gpu::BufferView take(uint64_t bytes, uint64_t alignment) {
     if (free_bytes(alignment) < bytes) {
       RAVENWING_CHECK(bytes <= arena_bytes_max_);
       // Room for what is left and for the padding between tensors, no more than an arena's limit.
-      const uint64_t wanted = round_up(std::max(bytes, total_ - std::min(total_, placed_)), kVectorAlignment);
-      arenas_.push_back(device_.create_storage(std::min(wanted, arena_bytes_max_), gpu::Account::weights,
-                                               fmt::format("weights {}", arenas_.size())));
-      used_ = 0;
+      open_arena(std::max(bytes, total_ - std::min(total_, placed_)));
     }
     const uint64_t begin = round_up(used_, alignment);
     placed_ += begin - used_ + bytes;
@@ -335,6 +354,7 @@ class WeightLoader::Uploader {
   gpu::PipelineCache& pipelines_;
   gpu::Device& device_;
   const format::ModelFile& file_;
+  const std::vector<uint64_t> section_bytes_;
   uint64_t total_, arena_bytes_max_ = 0;
   std::vector<gpu::Buffer>& arenas_;
   uint64_t used_ = 0;  // of the last arena
@@ -357,7 +377,7 @@ WeightLoader::WeightLoader(gpu::PipelineCache& pipelines, const format::ModelFil
                            const WeightPlacement& placement, Weights& weights) {
   const std::vector<WeightFormat> formats =
       placement.low_rank_formats.empty() ? low_rank_formats(source) : placement.low_rank_formats;
-  uploader_ = std::make_unique<Uploader>(pipelines, file, placement.arena_bytes_max, weights_bytes(source, formats),
+  uploader_ = std::make_unique<Uploader>(pipelines, file, placement.arena_bytes_max, section_bytes(source, formats),
                                          weights.arenas);
   uploader_->begin_section();
   weights.ln0 = uploader_->vectors({&source.ln0_weight, &source.ln0_bias});

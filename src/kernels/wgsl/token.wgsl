@@ -27,6 +27,8 @@ diagnostic(off, subgroup_uniformity);
 //@const UP_EACH 12
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
+// How often a workgroup looks whether the others have arrived: for about a second.
+//@const SPINS_MAX 1000000
 //@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
 //@const ARRIVED 0
@@ -59,7 +61,6 @@ var<immediate> immediates: Immediates;
 const STALLED = ARRIVED + 1u;
 const LEFT = ARRIVED + 2u;
 const RESIDENTS = ARRIVED + 3u;
-const SPINS_MAX = 1000000u;
 const CENSUS_SPINS = 500u;
 
 // What a stage does with its input before the product.
@@ -183,7 +184,7 @@ fn neighbours_sum1(value: f32, count: u32) -> f32 {
 }
 
 // The sum over all invocations, known to all.
-fn workgroup_sum(value: f32, lane: u32) -> f32 {
+fn sum_of_all(value: f32, lane: u32) -> f32 {
   let part = neighbours_sum1(value, LANES);
   if (lane % LANES == 0u) {
     parts[lane / LANES].x = part;
@@ -291,13 +292,13 @@ fn normed_input(stage: Stage, piece: Piece, factors: NormFactors, workgroup: u32
   //@repeat E EACH
   sum += x_$E;
   //@end
-  let mean = workgroup_sum(sum, lane) / f32(N_EMBD);
+  let mean = sum_of_all(sum, lane) / f32(N_EMBD);
   sum = 0.0;
   //@repeat E EACH
   x_$E = select(0.0, x_$E - mean, there_$E);
   sum += x_$E * x_$E;
   //@end
-  let scale = 1.0 / sqrt(workgroup_sum(sum, lane) / f32(N_EMBD) + immediates.norm_epsilon);
+  let scale = 1.0 / sqrt(sum_of_all(sum, lane) / f32(N_EMBD) + immediates.norm_epsilon);
   let paired = piece.paired == 1u;
   //@repeat E EACH
   {
@@ -423,8 +424,6 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
   }
 }
 
-fn sigmoid(value: f32) -> f32 { return 1.0 / (1.0 + exp(-value)); }
-
 // The sum over all quads of what the channels of a head have put into head_sums.
 fn head_total(which: u32) -> f32 {
   var total = vec4<f32>();
@@ -542,15 +541,15 @@ fn prepare_head(stage: Stage, own: HeadWeights, values: vec4<f32>, head: u32, c:
   if (stage.first_layer == 1u) {
     share_f32(V_FIRST + head * HEAD_SIZE + c, v);
   } else {
-    v += (values.w - v) * sigmoid(factors[2] + ups[2u * HEAD_SIZE + c]);
+    v += (values.w - v) * logistic(factors[2] + ups[2u * HEAD_SIZE + c]);
   }
-  let a = sigmoid(factors[1] + ups[HEAD_SIZE + c]);
+  let a = logistic(factors[1] + ups[HEAD_SIZE + c]);
   let k = values.y * (1.0 + (a - 1.0) * factors[4]);
   let kk = values.y * factors[3];
   let quad = c / 4u;
   let part = c & 3u;
   head_r[quad][part] = values.x;
-  head_w[quad][part] = exp(-EXP_MINUS_HALF * sigmoid(factors[0] + ups[c]));
+  head_w[quad][part] = exp(-EXP_MINUS_HALF * logistic(factors[0] + ups[c]));
   head_k[quad][part] = k;
   head_kk[quad][part] = kk;
   head_remove[quad][part] = kk * a;
