@@ -1,0 +1,21 @@
+// The sub-commands of `bench` and the flags that they share with it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace ravenwing::apps {
+
+void add_bench_sweep(CLI::App& bench);
+void add_bench_formats(CLI::App& bench);
+
+void add_synthetic_flag(CLI::App& command, std::string& synthetic);
+void add_prompt_tokens_flag(CLI::App& command, uint32_t& n_prompt);
+void add_tokens_flag(CLI::App& command, uint32_t& n_tokens);
+void add_repeat_flag(CLI::App& command, uint32_t& repeat);
+
+}  // namespace ravenwing::apps
