@@ -48,6 +48,14 @@ void add_history_flags(CLI::App& command, BenchFlags& flags) {
 
 }  // namespace
 
+void refuse_flags_of(const CLI::App& bench) {
+  for (const CLI::Option* option : bench.get_options()) {
+    if (option->count() > 0)
+      fail(ErrorCode::bad_request, "{} must stand behind `{}`", option->get_name(),
+           bench.get_subcommands().front()->get_name());
+  }
+}
+
 void add_synthetic_flag(CLI::App& command, std::string& synthetic) {
   command.add_option("--synthetic", synthetic, "random weights of a real shape, made in memory: 2.9b:q4_k_m")
       ->type_name("SHAPE:QUANT");

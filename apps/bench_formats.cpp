@@ -95,7 +95,10 @@ void add_bench_formats(CLI::App& bench) {
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine, ModelFlag::no);
   command->footer("Example:\n  ravenwing bench formats a.gguf a.safetensors");
-  command->callback([flags] { run(*flags); });
+  command->callback([flags, &bench] {
+    refuse_flags_of(bench);
+    run(*flags);
+  });
 }
 
 }  // namespace ravenwing::apps

@@ -121,7 +121,10 @@ void add_bench_sweep(CLI::App& bench) {
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine);
   command->footer("Example:\n  ravenwing bench sweep --synthetic 2.9b:q4_k_m --chunk 64..2048");
-  command->callback([flags] { run(*flags); });
+  command->callback([flags, &bench] {
+    refuse_flags_of(bench);
+    run(*flags);
+  });
 }
 
 }  // namespace ravenwing::apps

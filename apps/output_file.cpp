@@ -34,7 +34,8 @@ void OutputFile::write(const void* bytes, size_t n) {
 }
 
 void OutputFile::commit() {
-  if (std::fflush(file_) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io();
+  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail_io();
   std::fclose(file_);
   file_ = nullptr;
 }
