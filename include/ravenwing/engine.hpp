@@ -38,7 +38,8 @@ struct EngineOptions {
   std::string tier;
   bool safe = false;   // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
   bool exact = false;  // bit-equal results alone, in any batch and under any chunking
-  uint32_t chunk = 512;  // tokens of one step at most, 1 to 512
+  static constexpr uint32_t kChunkMax = 2048;
+  uint32_t chunk = 512;  // tokens of one step at most, 1 to kChunkMax; above 512 working memory grows with it
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
   bool mmap = true;            // map the file to read its header; its weights are always read
@@ -54,6 +55,7 @@ struct EngineOptions {
 /// GPU memory in use, bytes.
 struct MemoryUse {
   uint64_t weights = 0, state = 0, scratch = 0;
+  uint64_t peak = 0;  // the most that was in use at once, with the staging buffers of loading and reading
 };
 
 /// What the cache of compiled shaders gave so far. Damaged entries are among the misses; they were dropped.
@@ -96,6 +98,8 @@ struct GenerateOptions {
   /// Called with each piece of text that is certain (whole characters, no part of a stop string); false ends the call.
   /// Bytes of a character that max_tokens cut in two come with the next call, if that goes on without new ids.
   std::function<bool(std::string_view text)> on_text;
+  /// Called with each id when the CPU sees that it was drawn. A stop string may take the last ones back.
+  std::function<void(uint32_t id)> on_token;
   /// The last member: GCC 12 warns of uninitialised memory where one whose construction may throw comes after it.
   SamplerParams sampler;
 };
@@ -202,6 +206,7 @@ class Engine {
   double first_token_ms() const;
   /// All zero where there is no cache.
   PipelineCacheUse pipeline_cache() const;
+  StepCacheUse step_caches() const;
 
   /// Throws Error{bad_request} when max_sessions are in use.
   Session new_session();

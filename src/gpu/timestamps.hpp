@@ -18,4 +18,7 @@ struct Span {
 /// must have been opened with timestamps.
 std::vector<std::optional<Span>> time_dispatches(Device& device, const Plan& plan);
 
+/// Runs a plan as steps do, in one pass, and times it as a whole. None where the clock ran backwards.
+std::optional<Span> time_plan(Device& device, const Plan& plan);
+
 }  // namespace ravenwing::gpu

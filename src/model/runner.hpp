@@ -31,6 +31,7 @@ class Runner {
   /// Milliseconds that the device took to open.
   double device_ms() const;
   PipelineCacheUse pipeline_cache() const;
+  StepCacheUse step_caches() const;
   /// Tokens and outputs of one step at most.
   uint32_t tokens_max() const;
   uint32_t outputs_max() const;

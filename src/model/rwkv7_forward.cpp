@@ -33,11 +33,14 @@ void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& m
   }
 }
 
+/// Logits are the widest rows of all: steps of more tokens give theirs in several, which costs little.
+constexpr uint32_t kOutputsMax = 512;
+
 uint32_t outputs_that_fit(const gpu::Device& device, const Config& config, uint32_t tokens_max) {
   const uint64_t fit = device.limits().binding_bytes_max / (uint64_t(config.n_vocab) * 4);
   if (fit == 0)
     fail(ErrorCode::unsupported, "[model] the logits of {} tokens exceed the device's binding limit", config.n_vocab);
-  return uint32_t(std::min<uint64_t>(fit, tokens_max));
+  return uint32_t(std::min<uint64_t>(fit, std::min(tokens_max, kOutputsMax)));
 }
 
 }  // namespace
@@ -115,11 +118,23 @@ Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
 
 const gpu::Plan& Model::plan(const Bucket& bucket) {
   const auto found = plans_.find(bucket);
-  if (found != plans_.end()) return found->second;
+  if (found != plans_.end()) {
+    const size_t n = found->second.dispatches().size();
+    cache_use_.plans.hits += 1;
+    cache_use_.pipelines.hits += n;
+    cache_use_.bind_groups.hits += n;
+    return found->second;
+  }
+  const size_t n_pipelines = pipelines_.size();
   gpu::Plan plan;
   gpu::Recorder recorder(pipelines_, plan);
   record(context(recorder, bucket));
   device_.check();
+  const size_t n = plan.dispatches().size(), n_new = pipelines_.size() - n_pipelines;
+  cache_use_.plans.misses += 1;
+  cache_use_.pipelines.misses += n_new;
+  cache_use_.pipelines.hits += n - n_new;
+  cache_use_.bind_groups.misses += n;
   return plans_.emplace(bucket, std::move(plan)).first->second;
 }
 
@@ -288,6 +303,20 @@ std::vector<ProfiledDispatch> Model::profile(const kernels::StepInput& input) {
     if (spans[i]->begin_ns >= *first_ns) profiled.begin_us = double(spans[i]->begin_ns - *first_ns) / 1e3;
   }
   return result;
+}
+
+std::optional<double> Model::time_step(const kernels::StepInput& input) {
+  constexpr size_t kSteps = 9;
+  const gpu::Plan& steps = plan(bucket_of(input));
+  device_.write(scratch_.step, 0, input.as_bytes());
+  std::vector<uint64_t> ns;
+  for (size_t i = 0; i < kSteps; ++i) {
+    if (const auto span = gpu::time_plan(device_, steps)) ns.push_back(span->end_ns - span->begin_ns);
+  }
+  if (ns.empty()) return std::nullopt;
+  const auto middle = ns.begin() + ptrdiff_t(ns.size() / 2);
+  std::nth_element(ns.begin(), middle, ns.end());
+  return double(*middle) / 1e3;
 }
 
 void Model::submit(const kernels::StepInput& input) { device_.submit(encode(input).Finish()); }

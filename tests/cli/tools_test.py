@@ -124,32 +124,6 @@ class PerplexityTest(ProgramTest):
 
 
 @needs_adapter
-class BenchTest(ProgramTest):
-    FLAGS = ("bench", "--prompt-tokens", "20", "-n", "4", "--repeat", "2", "--batch", "2")
-
-    def test_json(self):
-        result = self.run_json(*self.FLAGS)
-        self.assertEqual((result["prompt_tokens"], result["tokens"], result["batch"], result["repeat"]), (20, 4, 2, 2))
-        for key in ("prefill_tok_s", "decode_tok_s", "batch_decode_tok_s"):
-            self.assertLessEqual(0 < result[key]["min"], result[key]["median"])
-            self.assertLessEqual(result[key]["median"], result[key]["max"])
-        self.assertGreater(result["load_ms"], 0)
-        self.assertGreater(result["gpu_bytes"]["weights"], 0.9 * os.path.getsize(DEMO_MODEL))
-        self.assertGreater(result["host_peak_bytes"], result["host_anonymous_bytes"])
-        self.assertRegex(result["quality_hash"], r"\A[0-9a-f]{16}\Z")
-        # The same text by another way: 512 tokens of English prose, which the model knows.
-        self.assertTrue(2 < result["quality_nats"] < 5, result["quality_nats"])
-
-    def test_flags(self):
-        with tempfile.TemporaryDirectory() as folder:
-            file = os.path.join(folder, "a.gguf")
-            self.expect_error("bench", "--write", file, status=2, words=["--synthetic"])
-            self.expect_error("bench", "--synthetic", "3b:f16", status=2, words=["3b", "2.9b"])
-            self.expect_error("bench", "--synthetic", "0.1b:f16", "-m", file, status=2, words=["-m", "--synthetic"])
-            self.assertEqual(os.listdir(folder), [])
-
-
-@needs_adapter
 class ProfileTest(ProgramTest):
     N_LAYER, N_EMBD, N_FFN, HEAD_SIZE = 6, 512, 2048, 64
     KINDS = {"embed Q4_K": 1, "time_mix": 6, "time_mix.token_shift": 6, "time_mix.low_rank_down F16": 6, "head Q6_K": 1,
