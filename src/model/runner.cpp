@@ -4,6 +4,8 @@
 #include <chrono>
 #include <future>
 
+#include "kernels/limits.hpp"
+#include "kernels/shaders.hpp"
 #include "model/rwkv7_forward.hpp"
 #include "model/tier_ladder.hpp"
 
@@ -108,8 +110,13 @@ StepProfile Runner::profile(const kernels::StepInput& input) {
   }
   impl_->device->wait_idle();
   profile.step_us = us_since(begin) / kSteps;
-  profile.dispatches = impl_->model->profile(input);
+  impl_->model->profile(input, profile);
   return profile;
+}
+
+MeasuredLimits Runner::measure_limits() {
+  gpu::PipelineCache pipelines(*impl_->device, kernels::shader_library());
+  return kernels::measure_limits(pipelines);
 }
 
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }

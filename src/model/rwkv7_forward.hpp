@@ -48,7 +48,7 @@ class Model {
   /// The dispatches of such a step, for measuring.
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
   /// Runs such a step, which must not be the first of a lazy model, dispatch by dispatch, timing each.
-  std::vector<ProfiledDispatch> profile(const kernels::StepInput& input);
+  void profile(const kernels::StepInput& input, StepProfile& profile);
   /// The same, and sends what is sampled to the host. At most kStepsInFlight steps may be
   /// launched and not yet taken.
   void launch(const kernels::StepInput& input);
