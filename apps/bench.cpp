@@ -237,7 +237,10 @@ void add_bench(CLI::App& program) {
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine);
   command->footer("Example:\n  ravenwing bench --synthetic 2.9b:q4_k_m --batch 32");
-  command->callback([flags] { run(*flags); });
+  add_bench_kernels(*command);
+  command->callback([flags, command] {
+    if (command->get_subcommands().empty()) run(*flags);
+  });
 }
 
 }  // namespace ravenwing::apps

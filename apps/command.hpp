@@ -23,6 +23,7 @@ namespace ravenwing::apps {
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_bench_kernels(CLI::App& bench);
 void add_profile(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_devices(CLI::App& program);

@@ -140,7 +140,7 @@ double time_pass(Device& device, const std::function<void(const wgpu::ComputePas
   return span ? 1e-9 * double(span->end_ns - span->begin_ns) : host_seconds;
 }
 
-double time_plan(Device& device, const Plan& plan, double pass_seconds, uint32_t n_max) {
+double measure_plan(Device& device, const Plan& plan, double pass_seconds, uint32_t n_max) {
   const auto time = [&](uint32_t n) {
     return time_pass(device, [&](const wgpu::ComputePassEncoder& pass) {
       for (uint32_t i = 0; i < n; ++i) plan.encode(pass);

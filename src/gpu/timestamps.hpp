@@ -43,6 +43,6 @@ double time_pass(Device& device, const std::function<void(const wgpu::ComputePas
 
 /// Seconds that the GPU takes for a plan: the best of several passes in which it runs as often as fills `pass_seconds`,
 /// at most `n_max` times.
-double time_plan(Device& device, const Plan& plan, double pass_seconds, uint32_t n_max);
+double measure_plan(Device& device, const Plan& plan, double pass_seconds, uint32_t n_max);
 
 }  // namespace ravenwing::gpu
