@@ -14,8 +14,9 @@ namespace {
 
 constexpr uint32_t kWorkgroupSize = 256;
 constexpr uint32_t kFactor = 2654435761;  // of fill.wgsl
-/// Bytes of a stretch of limit_read.wgsl and limit_copy.wgsl.
-constexpr uint64_t kStretch = uint64_t(8 * 4) * kWorkgroupSize * 16;
+/// Rounds of loads of limit_read.wgsl and limit_copy.wgsl, and the loads that wait for memory together.
+constexpr uint32_t kRounds = 4, kLoads = 8;
+constexpr uint64_t kStretch = uint64_t(kLoads) * kRounds * kWorkgroupSize * 16;
 /// Larger than the caches of a GPU; software Vulkan is too slow for its CPU's caches to matter.
 constexpr uint64_t kStreamBytes = 1 << 30, kStreamBytesMin = 16 << 20;
 constexpr double kPassSeconds = 4e-3;
@@ -102,14 +103,16 @@ class Measurement {
       return std::accumulate(parts.begin(), parts.end(), uint32_t(0));
     };
     struct Immediates {
-      uint32_t n_groups;
+      uint32_t n_groups, n_rounds;
     };
-    const gpu::Plan reading = plan_of({.shader = "limit_read"}, {gpu::read(words), gpu::read_write(sums)},
-                                      Immediates{n_groups}, gpu::folded_grid(n_groups));
+    const gpu::Plan reading =
+        plan_of({.shader = "limit_read", .constants = {{"LOADS", kLoads}}}, {gpu::read(words), gpu::read_write(sums)},
+                Immediates{n_groups, kRounds}, gpu::folded_grid(n_groups));
     limits.read_bytes_s = double(words.size()) / seconds_of(reading);
     check(sum_of_words() == pattern_sum(words.size() / 4), "read");
-    const gpu::Plan copying = plan_of({.shader = "limit_copy"}, {gpu::read_write(words)}, Immediates{n_groups / 2},
-                                      gpu::folded_grid(n_groups / 2));
+    const gpu::Plan copying =
+        plan_of({.shader = "limit_copy", .constants = {{"LOADS", kLoads}}}, {gpu::read_write(words)},
+                Immediates{n_groups / 2, kRounds}, gpu::folded_grid(n_groups / 2));
     limits.copy_bytes_s = double(words.size()) / seconds_of(copying);
     run(reading);
     check(sum_of_words() == 2 * pattern_sum(words.size() / 8), "copy");

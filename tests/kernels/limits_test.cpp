@@ -74,9 +74,9 @@ TEST_CASE("the copy, and the pattern that is copied") {
     for (uint32_t i = 0; i < kWords; ++i) expected[i] = i * 2654435761u & 0x2f2f2f2fu;
     CHECK(run() == expected);
     struct Immediates {
-      uint32_t n_groups;
+      uint32_t n_groups, n_rounds;
     };
-    recorder.dispatch("copy", {.shader = "limit_copy"}, {gpu::read_write(words)}, Immediates{1}, {});
+    recorder.dispatch("copy", {.shader = "limit_copy"}, {gpu::read_write(words)}, Immediates{1, 4}, {});
     std::copy_n(expected.begin(), kWords / 2, expected.begin() + kWords / 2);
     CHECK(run() == expected);
   }
@@ -89,7 +89,7 @@ TEST_CASE("kernels that do not do their work are found out") {
                          const std::string& name) {
     CHECK(complaint(gpu, shader, from, to).find("the " + name + " kernel gave wrong numbers") != std::string::npos);
   };
-  found("limit_read", "round < ROUNDS", "round < ROUNDS - 1u", "read");
+  found("limit_read", "round < immediates.n_rounds", "round + 1u < immediates.n_rounds", "read");
   found("limit_copy", "= load_$L;\n    //@end\n    at", "= load_$L + vec4(1u);\n    //@end\n    at", "copy");
   found("limit_fma", "i < STEPS", "i + 1u < STEPS", "multiply-add");
   found("limit_dispatch", "+= 1u", "= 1u", "empty");

@@ -1,11 +1,11 @@
-// How fast memory is read: one workgroup sums the words of a stretch of LOADS * ROUNDS * 256 vectors, of which every
+// How fast memory is read: one workgroup sums the words of a stretch of LOADS * n_rounds * 256 vectors, of which every
 // invocation asks for LOADS at a time. Grid: stretches, in x and y. Oracle: pattern_sum in limits.cpp.
 //@const LOADS 8
-//@const ROUNDS 4
 const WORKGROUP_SIZE = 256u;
 
 struct Immediates {
   n_groups: u32,
+  n_rounds: u32,  // no constant: software Vulkan would write the loop out, and compile it for seconds
 }
 
 @group(0) @binding(0) var<storage, read> words: array<vec4<u32>>;
@@ -20,9 +20,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
   if (group >= immediates.n_groups) {
     return;
   }
-  var at = group * LOADS * ROUNDS * WORKGROUP_SIZE + lane;
+  var at = group * LOADS * immediates.n_rounds * WORKGROUP_SIZE + lane;
   var sum = vec4<u32>();
-  for (var round = 0u; round < ROUNDS; round++) {
+  for (var round = 0u; round < immediates.n_rounds; round++) {
     //@repeat L LOADS
     let load_$L = words[at + $Lu * WORKGROUP_SIZE];
     //@end
