@@ -239,7 +239,7 @@ void add_bench(CLI::App& program) {
   command->footer("Example:\n  ravenwing bench --synthetic 2.9b:q4_k_m --batch 32");
   add_bench_kernels(*command);
   command->callback([flags, command] {
-    if (command->get_subcommands().empty()) run(*flags);
+    if (command->get_subcommands().empty()) run(*flags);  // else that has run
   });
 }
 
