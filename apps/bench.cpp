@@ -108,6 +108,7 @@ void add_bench(CLI::App& program) {
   add_engine_flags(*command, flags->engine);
   add_bench_sweep(*command);
   add_bench_formats(*command);
+  add_bench_kernels(*command);
   command->footer(
       "Example:\n  ravenwing bench --synthetic 2.9b:q4_k_m --batch 32\n"
       "  ravenwing bench -m FILE --title \"Faster head\" --change \"before\"");

@@ -216,6 +216,10 @@ class Engine {
   /// the last token of each is sampled from. Throws Error{bad_request} without EngineOptions::profiling or for a step
   /// larger than the chunk, Error{unsupported} where the adapter has no clock.
   StepProfile profile(uint32_t n_sequences, uint32_t n_tokens);
+  /// Measures what this device can do at best, in some 100 ms on a GPU, more where shaders have to be compiled first;
+  /// takes up to 1 GiB of GPU memory meanwhile. By the GPU's clock in an engine that was opened for profiling, else by
+  /// the host's. Throws Error{unsupported} where the GPU computes wrong numbers, Error{out_of_memory}.
+  MeasuredLimits measure_limits();
 
   struct [[gnu::visibility("hidden")]] Impl;  // the library's own
 

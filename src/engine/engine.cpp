@@ -144,6 +144,8 @@ StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens) {
   return impl_->runner.profile(input);
 }
 
+MeasuredLimits Engine::measure_limits() { return impl_->runner.measure_limits(); }
+
 std::vector<Completion> Engine::generate(std::span<const Request> requests) {
   std::vector<ScheduledRequest> scheduled;
   for (const Request& request : requests)

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <future>
 
+#include "kernels/limits.hpp"
+#include "kernels/shaders.hpp"
 #include "model/rwkv7_forward.hpp"
 #include "model/tier_ladder.hpp"
 
@@ -119,8 +121,13 @@ StepProfile Runner::profile(const kernels::StepInput& input) {
   impl_->device->wait_idle();
   profile.step_us = us_since(begin) / kSteps;
   profile.gpu_us = impl_->model->time_step(input);
-  profile.dispatches = impl_->model->profile(input);
+  impl_->model->profile(input, profile);
   return profile;
+}
+
+MeasuredLimits Runner::measure_limits() {
+  gpu::PipelineCache pipelines(*impl_->device, kernels::shader_library());
+  return kernels::measure_limits(pipelines);
 }
 
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }

@@ -285,24 +285,31 @@ void Model::run_while_loading(const gpu::Plan& steps) {
   if (loader_->is_loaded(loader_->n_sections() - 1)) loader_.reset();
 }
 
-std::vector<ProfiledDispatch> Model::profile(const kernels::StepInput& input) {
+void Model::profile(const kernels::StepInput& input, StepProfile& profile) {
   const gpu::Plan& steps = plan(bucket_of(input));
   device_.write(scratch_.step, 0, input.as_bytes());
-  const std::vector<std::optional<gpu::Span>> spans = gpu::time_dispatches(device_, steps);
-  std::vector<ProfiledDispatch> result;
+  const gpu::TimedDispatches timed = gpu::time_dispatches(device_, steps);
+  const uint64_t host_begin_ns = timed.host.front().span.begin_ns;
+  for (const gpu::HostSpan& host : timed.host) {
+    profile.host.push_back({host.name, double(host.span.begin_ns - host_begin_ns) / 1e3,
+                            double(host.span.end_ns - host.span.begin_ns) / 1e3});
+  }
   std::optional<uint64_t> first_ns;
-  for (size_t i = 0; i < spans.size(); ++i) {
+  for (size_t i = 0; i < timed.spans.size(); ++i) {
     const gpu::Dispatch& dispatch = steps.dispatches()[i];
-    ProfiledDispatch& profiled = result.emplace_back();
+    ProfiledDispatch& profiled = profile.dispatches.emplace_back();
     profiled.label = dispatch.label;
     profiled.bytes = dispatch.work.bytes;
     profiled.flops = dispatch.work.flops;
-    if (!spans[i]) continue;
-    if (!first_ns) first_ns = spans[i]->begin_ns;
-    profiled.us = double(spans[i]->end_ns - spans[i]->begin_ns) / 1e3;
-    if (spans[i]->begin_ns >= *first_ns) profiled.begin_us = double(spans[i]->begin_ns - *first_ns) / 1e3;
+    const std::optional<gpu::Span>& span = timed.spans[i];
+    if (!span) continue;
+    if (!first_ns) first_ns = span->begin_ns;
+    profiled.us = double(span->end_ns - span->begin_ns) / 1e3;
+    if (span->begin_ns >= *first_ns) profiled.begin_us = double(span->begin_ns - *first_ns) / 1e3;
   }
-  return result;
+  if (!timed.clock || !first_ns) return;
+  profile.gpu_begin_us = double(int64_t(*first_ns - host_begin_ns) + timed.clock->offset_ns) / 1e3;
+  profile.clock_error_us = double(timed.clock->error_ns) / 1e3;
 }
 
 std::optional<double> Model::time_step(const kernels::StepInput& input) {

@@ -48,7 +48,7 @@ class Model {
   /// The dispatches of such a step, for measuring.
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
   /// Runs such a step, which must not be the first of a lazy model, dispatch by dispatch, timing each.
-  std::vector<ProfiledDispatch> profile(const kernels::StepInput& input);
+  void profile(const kernels::StepInput& input, StepProfile& profile);
   /// The GPU's microseconds for such a step as a whole, the median of several; none where its clock ran backwards.
   std::optional<double> time_step(const kernels::StepInput& input);
   /// What steps found ready; of buffers it knows nothing.
