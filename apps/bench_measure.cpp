@@ -168,14 +168,41 @@ void measure_loads(const BenchFlags& flags, BenchResults& results) {
   for (uint32_t i = 0; i < flags.repeat; ++i) results.warm_load_ms.values.push_back(load_ms(true));
 }
 
+std::optional<StepWork> measure_step(Engine& engine, uint32_t n_tokens) {
+  check_interrupted();
+  const StepProfile profile = engine.profile(1, n_tokens);
+  if (!profile.gpu_us) return std::nullopt;
+  StepWork work{.n_tokens = n_tokens, .us = *profile.gpu_us};
+  for (const ProfiledDispatch& dispatch : profile.dispatches) {
+    work.bytes += dispatch.bytes;
+    work.flops += dispatch.flops;
+  }
+  return work;
+}
+
+/// The rest of the figures stands without them.
+std::optional<MeasuredLimits> measure_limits(Engine& engine) {
+  try {
+    return engine.measure_limits();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unsupported && error.code() != ErrorCode::out_of_memory) throw;
+    write_message("warning: the limits of the device are left out: {}", error.what());
+    return std::nullopt;
+  }
+}
+
 /// In an engine of its own: a device with an open clock finds no shaders in the cache that one without it has filled.
 void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
+  std::optional<Engine> engine;
   try {
-    Engine engine(engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true}));
-    results.gpu_us = engine.profile(1, 1).gpu_us;
+    engine.emplace(engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true}));
+    results.decode = measure_step(*engine, 1);
+    results.prefill = measure_step(*engine, uint32_t(std::min<size_t>(results.n_prompt, flags.chunk)));
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::unsupported) throw;  // else the adapter has no clock
+    if (error.code() != ErrorCode::unsupported) throw;
+    return;  // the adapter has no clock
   }
+  results.limits = measure_limits(*engine);
 }
 
 }  // namespace
@@ -190,8 +217,8 @@ double Readings::least() const { return *std::min_element(values.begin(), values
 double Readings::most() const { return *std::max_element(values.begin(), values.end()); }
 
 std::optional<double> BenchResults::gpu_busy() const {
-  if (!gpu_us) return std::nullopt;
-  return *gpu_us * decode_tok_s.median() / 1e6;
+  if (!decode) return std::nullopt;
+  return decode->us * decode_tok_s.median() / 1e6;
 }
 
 BenchResults measure(const BenchFlags& flags) {

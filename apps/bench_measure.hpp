@@ -28,6 +28,13 @@ struct BenchFlags {
   bool titled = false, json = false;
 };
 
+/// What a step asks of the GPU, and its time for it.
+struct StepWork {
+  uint32_t n_tokens = 0;
+  uint64_t bytes = 0, flops = 0;
+  double us = 0;
+};
+
 struct BenchResults {
   std::string model;
   uint64_t file_bytes = 0;
@@ -44,7 +51,8 @@ struct BenchResults {
   Readings prompt_to_token_ms;
   double token_p50_ms = 0, token_p99_ms = 0;  // from one token to the next, one sequence
   StepCacheUse caches;                        // of all measured runs, which come after one that is not
-  std::optional<double> gpu_us;               // the GPU's time for a decode step
+  std::optional<StepWork> decode, prefill;    // none where the GPU has no clock
+  std::optional<MeasuredLimits> limits;
   std::optional<double> joules_per_token;
 
   std::string quality_hash;

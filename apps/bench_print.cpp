@@ -1,6 +1,7 @@
 #include "bench_print.hpp"
 
 #include "build_info.hpp"
+#include "limits_text.hpp"
 #include "terminal.hpp"
 
 namespace ravenwing::apps {
@@ -14,6 +15,22 @@ Json json_of(const std::optional<double>& value) { return value ? Json(*value) :
 std::optional<double> hit_rate(const StepCacheUse::Count& count) {
   const double all = double(count.hits + count.misses);
   return all > 0 ? std::optional(double(count.hits) / all) : std::nullopt;
+}
+
+/// A step's rates, and what they are of the device's limits; 1: one of them is reached.
+Json json_of(const std::optional<StepWork>& work, const std::optional<MeasuredLimits>& limits) {
+  if (!work) return nullptr;
+  const auto share = [&](uint64_t bytes, uint64_t flops) {
+    return limits ? Json(limits->share(bytes, flops, work->us)) : Json(nullptr);
+  };
+  return {{"tokens", work->n_tokens},
+          {"gpu_us", work->us},
+          {"bytes", work->bytes},
+          {"flops", work->flops},
+          {"bytes_s", double(work->bytes) / work->us * 1e6},
+          {"flops_s", double(work->flops) / work->us * 1e6},
+          {"bytes_share", share(work->bytes, 0)},
+          {"flops_share", share(0, work->flops)}};
 }
 
 /// "314.2 (314.1 to 314.5)"; "-" for none.
@@ -78,8 +95,11 @@ std::string to_json(const BenchFlags& flags, const BenchResults& results) {
                     {"token_ms", {{"p50", results.token_p50_ms}, {"p99", results.token_p99_ms}}},
                     {"batch", flags.batch},
                     {"batch_decode_tok_s", json_of(results.batch_decode_tok_s)},
-                    {"gpu_step_us", json_of(results.gpu_us)},
+                    {"gpu_step_us", results.decode ? Json(results.decode->us) : Json(nullptr)},
                     {"gpu_busy", json_of(results.gpu_busy())},
+                    {"decode_step", json_of(results.decode, results.limits)},
+                    {"prefill_step", json_of(results.prefill, results.limits)},
+                    {"limits", results.limits ? limits_json(*results.limits) : Json(nullptr)},
                     {"joules_per_token", json_of(results.joules_per_token)},
                     {"hit_rates",
                      {{"plans", json_of(hit_rate(caches.plans))},
@@ -125,8 +145,18 @@ std::string to_text(const BenchFlags& flags, const BenchResults& results) {
   text += readings(fmt::format("decode, {} sequences", flags.batch), results.batch_decode_tok_s, "tok/s");
   if (const auto busy = results.gpu_busy()) {
     text += line("GPU busy at decode", fmt::format("{:.0f}", 100 * *busy), "%",
-                 fmt::format("{} us of a token", short_number(*results.gpu_us)));
+                 fmt::format("{} us of a token", short_number(results.decode->us)));
   }
+  const auto step = [&](const std::string& what, const std::optional<StepWork>& work) {
+    if (!work || !results.limits) return std::string();
+    const auto percent = [&](uint64_t bytes, uint64_t flops) {
+      return 100 * results.limits->share(bytes, flops, work->us);
+    };
+    return line(what, short_number(double(work->bytes) / work->us / 1e3), "GB/s",
+                fmt::format("{:.1f} % of the limit, and {:.3g} TFLOP/s, {:.1f} %", percent(work->bytes, 0),
+                            double(work->flops) / work->us / 1e6, percent(0, work->flops)));
+  };
+  text += step("GPU, a decode step", results.decode) + step("GPU, a prompt's step", results.prefill);
   if (results.joules_per_token) text += line("energy", short_number(*results.joules_per_token), "J", "a token");
   const auto percent = [](const StepCacheUse::Count& count) { return 100 * hit_rate(count).value_or(0); };
   text += line(

@@ -7,7 +7,7 @@ import unittest
 
 from program import DEMO_MODEL, ProgramTest, needs_adapter
 
-N_LAYER, HEAD_SIZE, N_EMBD = 6, 64, 512
+N_LAYER, HEAD_SIZE, N_EMBD, N_VOCAB = 6, 64, 512, 8192
 
 
 class Figures(ProgramTest):
@@ -42,6 +42,7 @@ class BenchTest(Figures):
         busy = result["gpu_step_us"] * result["decode_tok_s"]["median"] / 1e6
         self.assertAlmostEqual(result["gpu_busy"], busy, places=6)
         self.assertTrue(0.1 < busy < 3, busy)  # software: the "GPU" is a CPU that others use too
+        self.check_steps(result)
         # After a warm-up nothing is made.
         self.assertEqual(result["hit_rates"], {"plans": 1, "pipelines": 1, "bind_groups": 1})
         self.assertEqual(result["buffers_made"], 0)
@@ -54,6 +55,21 @@ class BenchTest(Figures):
         self.assertRegex(result["quality_hash"], r"\A[0-9a-f]{16}\Z")
         # The same text by another way: 512 tokens of English prose, which the model knows.
         self.assertTrue(2 < result["quality_nats"] < 5, result["quality_nats"])
+
+    def check_steps(self, result):
+        limits, decode, prefill = result["limits"], result["decode_step"], result["prefill_step"]
+        self.assertEqual((decode["tokens"], prefill["tokens"], decode["gpu_us"]), (1, 20, result["gpu_step_us"]))
+        memory = max(limits["read_bytes_s"], limits["copy_bytes_s"])
+        for step in (decode, prefill):
+            for what, limit in (("bytes", memory), ("flops", limits["flops_s"])):
+                self.assertAlmostEqual(step[what + "_s"] * step["gpu_us"] / 1e6, step[what], delta=1)
+                self.assertAlmostEqual(step[what + "_share"] * limit / step[what + "_s"], 1, places=6)
+        # Two operations a weight and the low ranks; of the file all but the embedding, and a state. The head is for the last token.
+        head, n_weights = N_VOCAB * N_EMBD, N_LAYER * (4 + 2 * 4) * N_EMBD**2
+        self.assertTrue(1 < decode["flops"] / 2 / (n_weights + head) < 1.3, decode)
+        self.assertTrue(1 < prefill["flops"] / 2 / (20 * n_weights + head) < 1.3, prefill)
+        for step in (decode, prefill):
+            self.assertTrue(0.8 < step["bytes"] / (os.path.getsize(DEMO_MODEL) - head * 144 / 256) < 1.3, step)
 
     def rows(self, text):
         """[{head: cell}] of the only table."""
@@ -91,6 +107,8 @@ class BenchTest(Figures):
         self.assertAlmostEqual(number[0]["GPU busy"], first["gpu_busy"], delta=0.006)
         # The figures of the text are those of its row; the deltas are of the rows' figures.
         self.assertIn(f"{rows[1]['decode tok/s'].split()[0]} tok/s", text)
+        for step in ("decode", "prompt's"):
+            self.assertRegex(text, rf"(?m)^GPU, a {step} step +[\d.]+ GB/s +[\d.]+ % of the limit, and [\d.]+ TFLOP/s, [\d.]+ %$")
         delta = dict(re.findall(r"(\w+) ([+-][\d.]+) %", rows[1]["to the first row"]))
         self.assertEqual(list(delta), ["load", "decode"])  # another prompt, other sequences
         for name, head in (("load", "load ms, warm / cold"), ("decode", "decode tok/s")):
