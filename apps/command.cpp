@@ -25,9 +25,12 @@ void add_device_flag(CLI::App& command, std::string& device) {
       ->type_name("N|NAME|software");
 }
 
-void add_engine_flags(CLI::App& command, EngineFlags& flags) {
-  command.add_option("-m,--model", flags.model, ".gguf or .safetensors of an RWKV-7 model; the demo model if left out")
-      ->type_name("FILE");
+void add_engine_flags(CLI::App& command, EngineFlags& flags, ModelFlag model) {
+  if (model == ModelFlag::yes) {
+    command
+        .add_option("-m,--model", flags.model, ".gguf or .safetensors of an RWKV-7 model; the demo model if left out")
+        ->type_name("FILE");
+  }
   command.add_option("--vocab", flags.vocab, "vocabulary file in World's format instead of the model's own")
       ->type_name("FILE");
   add_device_flag(command, flags.device);
@@ -54,9 +57,7 @@ std::unique_ptr<SyntheticModel> use_synthetic(const std::string& spec, EngineFla
   return synthetic;
 }
 
-Engine open_engine(const EngineFlags& flags, EngineOptions options) {
-  // Shared: a lazy engine goes on loading when this function has returned.
-  auto progress = std::make_shared<Progress>("loading");
+EngineOptions engine_options(const EngineFlags& flags, EngineOptions options) {
   options.model = flags.model.empty() ? demo_model_path() : std::filesystem::path(flags.model);
   options.vocab = flags.vocab;
   options.device = flags.device;
@@ -67,13 +68,20 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   options.load = load_mode_of(flags.load);
   options.mmap = !flags.no_mmap;
   options.persistent = !flags.no_persistent;
+  options.cancel = &interrupted();
+  return options;
+}
+
+Engine open_engine(const EngineFlags& flags, EngineOptions options) {
+  options = engine_options(flags, std::move(options));
+  // Shared: a lazy engine goes on loading when this function has returned.
+  auto progress = std::make_shared<Progress>("loading");
   options.on_progress = [progress](uint64_t done, uint64_t total) {
     if (done < total)
       progress->update(done, total);
     else
       progress->finish();
   };
-  options.cancel = &interrupted();
   Engine engine(options);
   for (const std::string& warning : engine.model().warnings) write_message("warning: {}", warning);
   if (!engine.device().fallback.empty())

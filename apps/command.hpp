@@ -44,13 +44,18 @@ struct EngineFlags {
   std::string load = "stream";
   bool exact = false, safe = false, no_persistent = false, no_mmap = false, no_pipeline_cache = false;
 };
-void add_engine_flags(CLI::App& command, EngineFlags& flags);
+/// Whether there is a -m; a command that takes models as its arguments has none.
+enum class ModelFlag { yes, no };
+void add_engine_flags(CLI::App& command, EngineFlags& flags, ModelFlag model = ModelFlag::yes);
 /// All of SamplerParams but the seed.
 void add_sampler_flags(CLI::App& command, SamplerParams& sampler);
 void add_device_flag(CLI::App& command, std::string& device);
 
 /// The model of --synthetic SPEC, in place of that of -m; null where `spec` is "". It must outlive the engine.
 std::unique_ptr<SyntheticModel> use_synthetic(const std::string& spec, EngineFlags& flags);
+
+/// `options` with what the flags say.
+EngineOptions engine_options(const EngineFlags& flags, EngineOptions options);
 
 /// Opens the device and loads the model, with a progress bar where loading takes long, and says so where a CPU has to
 /// stand in for the GPU. Ctrl-C ends this and every later call of the engine.

@@ -17,6 +17,7 @@ FlagEntry flag_entry(const CLI::Option& option) {
       .description = option.get_description(),
       .default_value = option.get_default_str(),
       .required = option.get_required(),
+      .several = option.get_items_expected_max() > 1,
   };
   for (const std::string& name : option.get_snames()) flag.names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) flag.names.push_back("--" + name);
@@ -32,15 +33,28 @@ FlagEntry flag_entry(const CLI::Option& option) {
 
 }  // namespace
 
-CommandEntry command_tree(const CLI::App& program) {
-  CommandEntry command{
-      .name = program.get_name(), .description = program.get_description(), .footer = program.get_footer()};
+CommandEntry command_tree(const CLI::App& program, const std::string& path) {
+  CommandEntry command{.name = program.get_name(),
+                       .path = path,
+                       .description = program.get_description(),
+                       .footer = program.get_footer()};
   for (const CLI::Option* option : program.get_options()) {
     if (option->get_group().empty()) continue;  // hidden
     (option->get_positional() ? command.arguments : command.flags).push_back(flag_entry(*option));
   }
-  for (const CLI::App* child : program.get_subcommands({})) command.commands.push_back(command_tree(*child));
+  for (const CLI::App* child : program.get_subcommands({}))
+    command.commands.push_back(command_tree(*child, path.empty() ? child->get_name() : path + " " + child->get_name()));
   return command;
+}
+
+std::vector<CommandEntry> all_commands(const CommandEntry& program) {
+  std::vector<CommandEntry> commands;
+  for (const CommandEntry& command : program.commands) {
+    commands.push_back(command);
+    const std::vector<CommandEntry> inner = all_commands(command);
+    commands.insert(commands.end(), inner.begin(), inner.end());
+  }
+  return commands;
 }
 
 bool takes_path(const FlagEntry& flag) { return flag.value == "FILE" || flag.value == "DIR"; }

@@ -30,7 +30,7 @@ std::string bash_values(const CommandEntry& command) {
   for (const FlagEntry& flag : command.flags) {
     if (flag.value.empty()) continue;
     std::vector<std::string> patterns;
-    for (const std::string& name : flag.names) patterns.push_back(fmt::format("'{} {}'", command.name, name));
+    for (const std::string& name : flag.names) patterns.push_back(fmt::format("'{} {}'", command.path, name));
     const std::string action = !flag.choices.empty() ? fmt::format("words='{}'", fmt::join(flag.choices, " "))
                                : takes_path(flag)    ? "files=1"
                                                      : "return";  // known to the user alone
@@ -42,17 +42,21 @@ std::string bash_values(const CommandEntry& command) {
 /// The row of a `case` over commands that says what else may follow.
 std::string bash_words(const CommandEntry& command) {
   std::vector<std::string> words = flag_names(command);
+  const std::vector<std::string> commands = names_of(command.commands);
+  words.insert(words.end(), commands.begin(), commands.end());
   bool files = false;
   for (const FlagEntry& argument : command.arguments) {
     words.insert(words.end(), argument.choices.begin(), argument.choices.end());
     files = files || takes_path(argument);
   }
-  return fmt::format("      {}) words='{}'{} ;;\n", command.name, fmt::join(words, " "), files ? " files=1" : "");
+  return fmt::format("      '{}') words='{}'{} ;;\n", command.path, fmt::join(words, " "), files ? " files=1" : "");
 }
 
 std::string bash_script(const CommandEntry& program) {
   std::string values, words;
-  for (const CommandEntry& command : program.commands) {
+  std::vector<std::string> inner;  // patterns of commands within commands
+  for (const CommandEntry& command : all_commands(program)) {
+    if (command.path != command.name) inner.push_back(fmt::format("'{}'", command.path));
     values += bash_values(command);
     words += bash_words(command);
   }
@@ -68,8 +72,8 @@ _ravenwing() {{
     previous=${{COMP_WORDS[COMP_CWORD - 2]}}
   fi
   for ((i = 1; i < COMP_CWORD; ++i)); do
-    case ${{COMP_WORDS[i]}} in
-      {0}) command=${{COMP_WORDS[i]}}; break ;;
+    case $command${{command:+ }}${{COMP_WORDS[i]}} in
+      {0} | {5}) command=$command${{command:+ }}${{COMP_WORDS[i]}} ;;
     esac
   done
   COMPREPLY=()
@@ -88,7 +92,8 @@ _ravenwing() {{
 }}
 complete -F _ravenwing ravenwing
 )",
-      fmt::join(commands, " | "), values, fmt::join(commands, " "), fmt::join(flag_names(program), " "), words);
+      fmt::join(commands, " | "), values, fmt::join(commands, " "), fmt::join(flag_names(program), " "), words,
+      fmt::join(inner, " | "));
 }
 
 // ---- zsh
@@ -124,16 +129,28 @@ std::string zsh_arguments(const CommandEntry& command, std::string_view indent) 
     }
   }
   for (const FlagEntry& argument : command.arguments) {
-    lines += fmt::format(" \\\n{}{}", indent, zsh_quoted(zsh_value(argument)));
+    lines += fmt::format(" \\\n{}{}{}", indent, argument.several ? "'*'" : "", zsh_quoted(zsh_value(argument)));
+  }
+  // The program's own are offered in another place.
+  if (!command.path.empty() && !command.commands.empty()) {
+    const std::vector<std::string> names = names_of(command.commands);
+    lines += fmt::format(" \\\n{}'1:command:({})'", indent, fmt::join(names, " "));
   }
   return lines;
 }
 
 std::string zsh_script(const CommandEntry& program) {
-  std::string commands, cases;
-  for (const CommandEntry& command : program.commands) {
+  std::string commands, cases, inner;
+  for (const CommandEntry& command : program.commands)
     commands += fmt::format("        {}\n", zsh_quoted(command.name + ":" + zsh_text(command.description)));
-    cases += fmt::format("        {}) _arguments -s{} ;;\n", command.name, zsh_arguments(command, "          "));
+  for (const CommandEntry& command : all_commands(program)) {
+    const std::string arguments = zsh_arguments(command, "          ");
+    if (command.path == command.name) {
+      cases += fmt::format("        {}) _arguments -s{} ;;\n", command.name, arguments);
+    } else {
+      inner += fmt::format("        '{}') shift words; (( CURRENT-- )); _arguments -s{}; return ;;\n", command.path,
+                           arguments);
+    }
   }
   return fmt::format(
       R"(#compdef ravenwing
@@ -149,6 +166,8 @@ _ravenwing() {{
 {}      )
       _describe -t commands command commands ;;
     argument)
+      (( CURRENT > 2 )) && case "$words[1] $words[2]" in
+{}      esac
       case $words[1] in
 {}      esac ;;
   esac
@@ -160,7 +179,7 @@ else
   compdef _ravenwing ravenwing
 fi
 )",
-      zsh_arguments(program, "    "), commands, cases);
+      zsh_arguments(program, "    "), commands, inner, cases);
 }
 
 // ---- fish
@@ -201,7 +220,13 @@ std::string fish_script(const CommandEntry& program) {
   for (const CommandEntry& command : program.commands) {
     script += fmt::format("complete -c ravenwing -n __fish_use_subcommand -a {} -d {}\n", command.name,
                           fish_quoted(command.description));
-    script += fish_flags(command, fmt::format("'__fish_seen_subcommand_from {}'", command.name));
+    const std::string seen = fmt::format("__fish_seen_subcommand_from {}", command.name);
+    script += fish_flags(command, fish_quoted(seen));
+    for (const CommandEntry& inner : command.commands) {
+      script += fmt::format("complete -c ravenwing -n {} -a {} -d {}\n", fish_quoted(seen), inner.name,
+                            fish_quoted(inner.description));
+      script += fish_flags(inner, fish_quoted(fmt::format("{}; and __fish_seen_subcommand_from {}", seen, inner.name)));
+    }
   }
   return script;
 }

@@ -50,21 +50,35 @@ std::vector<std::string> commands_of(const CLI::App& program) {
   return names;
 }
 
+/// The innermost command that was given; the program itself where there is none.
+const CLI::App& chosen_command(const CLI::App& program) {
+  const CLI::App* command = &program;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return *command;
+}
+
+/// "bench sweep"
+std::string path_of(const CLI::App& program, const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  if (&command == &program) return {};
+  return parent == &program ? command.get_name() : path_of(program, *parent) + " " + command.get_name();
+}
+
 /// Says what the word that nobody knows was meant to be; "" if every word was known.
 std::string unknown_word(const CLI::App& program) {
-  const std::vector<CLI::App*> chosen = program.get_subcommands();
-  const CLI::App& command = chosen.empty() ? program : *chosen.front();
+  const CLI::App& command = chosen_command(program);
+  const bool none_chosen = &command == &program;
   std::vector<std::string> words = command.remaining();
   if (words.empty()) return {};
   // In `generate --top_k 5` both are left over, and the flag is the one to name; in `genrate -n 5` it is the command.
   const auto flag =
       std::find_if(words.begin(), words.end(), [](const std::string& word) { return word.starts_with('-'); });
-  const std::string& word = chosen.empty() || flag == words.end() ? words.front() : *flag;
+  const std::string& word = none_chosen || flag == words.end() ? words.front() : *flag;
   const bool is_flag = word.starts_with('-');
-  const bool is_command = !is_flag && chosen.empty();
+  const bool is_command = !is_flag && !command.get_subcommands({}).empty();
   const std::string name = word.substr(0, word.find('='));
   const std::string match = is_flag      ? nearest(name, flags_of(command))
-                            : is_command ? nearest(name, commands_of(program))
+                            : is_command ? nearest(name, commands_of(command))
                                          : std::string();
   return fmt::format("unknown {} '{}'{}",
                      is_flag      ? "flag"
@@ -74,13 +88,13 @@ std::string unknown_word(const CLI::App& program) {
 }
 
 ExitStatus usage_error(const CLI::App& program, const CLI::ParseError& error) {
-  const std::vector<CLI::App*> chosen = program.get_subcommands();
+  const std::string chosen = path_of(program, chosen_command(program));
   std::string message = unknown_word(program);
   if (message.empty() && chosen.empty())
     message = fmt::format("no command; there are {}", fmt::join(commands_of(program), ", "));
   if (message.empty()) message = error.what();
   write_message("error: {}", message);
-  write_message("see `ravenwing {}--help`", chosen.empty() ? "" : chosen.front()->get_name() + " ");
+  write_message("see `ravenwing {}--help`", chosen.empty() ? "" : chosen + " ");
   return kUsage;
 }
 

@@ -69,7 +69,7 @@ std::string flag_item(const FlagEntry& flag, bool positional) {
 }
 
 std::string command_section(const CommandEntry& command) {
-  std::string text = fmt::format(".SS ravenwing {} [\\fIflags\\fR]", escaped(command.name));
+  std::string text = fmt::format(".SS ravenwing {} [\\fIflags\\fR]", escaped(command.path));
   for (const FlagEntry& argument : command.arguments)
     text += fmt::format(" \\fI{}\\fR", escaped(argument.names.front()));
   text += "\n" + escaped(command.description) + "\n";
@@ -88,7 +88,7 @@ std::string man_page(const CommandEntry& program) {
       info.date, info.version, escaped(program.description));
   for (const FlagEntry& flag : program.flags) text += flag_item(flag, false);
   text += ".SH COMMANDS\n";
-  for (const CommandEntry& command : program.commands) text += command_section(command);
+  for (const CommandEntry& command : all_commands(program)) text += command_section(command);
   text += ".SH EXIT STATUS\n" + items(kExitStatus);
   return text + ".SH ENVIRONMENT\n" + items(kEnvironment);
 }

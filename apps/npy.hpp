@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "output_file.hpp"
 
 namespace ravenwing::apps {
 
@@ -15,19 +16,12 @@ namespace ravenwing::apps {
 class NpyWriter {
  public:
   NpyWriter(std::filesystem::path path, const std::vector<uint64_t>& shape);
-  ~NpyWriter();
-  NpyWriter(const NpyWriter&) = delete;
-  NpyWriter& operator=(const NpyWriter&) = delete;
 
   void write(std::span<const float> values);
-  void commit();
+  void commit() { file_.commit(); }
 
  private:
-  void write_bytes(const void* bytes, size_t n);
-  [[noreturn]] void fail_io() const;
-
-  std::filesystem::path path_, temporary_;
-  std::FILE* file_ = nullptr;
+  OutputFile file_;
 };
 
 void write_npy(const std::filesystem::path& path, const std::vector<uint64_t>& shape, std::span<const float> values);

@@ -54,7 +54,7 @@ void add_perplexity(CLI::App& program) {
   command->add_option("--chunk", flags->chunk, "tokens of one step; the state runs on over the whole text")
       ->type_name("N")
       ->capture_default_str()
-      ->check(CLI::Range(1, 512));
+      ->check(CLI::Range(1u, EngineOptions::kChunkMax));
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine);
   command->footer("Example:\n  ravenwing perplexity -m model.gguf -f text.txt");

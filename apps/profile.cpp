@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.hpp"
+#include "limits_text.hpp"
 #include "terminal.hpp"
 
 namespace ravenwing::apps {
@@ -73,49 +74,53 @@ double dispatch_us(const std::vector<Kind>& kinds) {
   return us;
 }
 
-/// Per microsecond, or nothing where there is nothing to tell.
-std::string rate(uint64_t amount, double us, double unit) {
-  return amount == 0 || us <= 0 ? std::string("-") : fmt::format("{:.1f}", double(amount) / us * 1e6 / unit);
+/// Of the device's limits, per cent.
+double percent(const Kind& kind, const MeasuredLimits& limits) {
+  return 100 * limits.share(kind.bytes, kind.flops, kind.us);
 }
 
-std::string to_text(const Engine& engine, const ProfileFlags& flags, const StepProfile& profile) {
+struct Report {
+  StepProfile profile;
+  MeasuredLimits limits;
+};
+
+std::string to_text(const Engine& engine, const ProfileFlags& flags, const Report& report) {
+  const StepProfile& profile = report.profile;
   const std::vector<Kind> kinds = kinds_of(profile);
   const double all_us = dispatch_us(kinds);
   std::string text = fmt::format(
       "{} x {} tokens on {} {}: {:.0f} us a step ({:.1f} tok/s); the CPU records and submits it in {:.0f} us\n"
-      "Dispatch by dispatch {:.0f} us (each timed by itself, which adds to the short ones):\n\n"
-      "{:36}{:>6}{:>12}{:>10}{:>8}{:>10}{:>10}\n",
+      "{}Dispatch by dispatch {:.0f} us (each timed by itself, which adds to the short ones):\n\n"
+      "{:36}{:>6}{:>12}{:>10}{:>8}{:>10}{:>10}{:>8}\n",
       flags.n_sequences, flags.n_tokens, printable(engine.device().name), engine.device().tier, profile.step_us,
-      1e6 * flags.n_sequences * flags.n_tokens / profile.step_us, profile.encode_us, all_us, "dispatch", "calls", "us",
-      "us each", "share", "GB/s", "TFLOP/s");
+      1e6 * flags.n_sequences * flags.n_tokens / profile.step_us, profile.encode_us, limits_text(report.limits), all_us,
+      "dispatch", "calls", "us", "us each", "share", "GB/s", "TFLOP/s", "limit");
   for (const Kind& kind : kinds) {
     if (kind.timed == 0) {
       text += fmt::format("{:36}{:>6}{:>12}\n", printable(kind.name), kind.calls, "n/a");
       continue;
     }
-    text += fmt::format("{:36}{:>6}{:>12.1f}{:>10.2f}{:>7.1f}%{:>10}{:>10}\n", printable(kind.name), kind.calls,
-                        kind.us, kind.us / kind.timed, all_us > 0 ? 100 * kind.us / all_us : 0,
-                        rate(kind.bytes, kind.us, 1e9), rate(kind.flops, kind.us, 1e12));
+    text += fmt::format("{:36}{:>6}{:>12.1f}{:>10.2f}{:>7.1f}%{:>10}{:>10}{:>7.1f}%\n", printable(kind.name),
+                        kind.calls, kind.us, kind.us / kind.timed, all_us > 0 ? 100 * kind.us / all_us : 0,
+                        rate(kind.bytes, kind.us, 1e9), rate(kind.flops, kind.us, 1e12), percent(kind, report.limits));
   }
   return text;
 }
 
-std::string to_json(const Engine& engine, const ProfileFlags& flags, const StepProfile& profile) {
-  nlohmann::ordered_json json = {{"device", engine.device().name},
-                                 {"driver", engine.device().driver},
-                                 {"tier", engine.device().tier},
-                                 {"validated", engine.device().validated},
-                                 {"sequences", flags.n_sequences},
-                                 {"tokens", flags.n_tokens},
-                                 {"step_us", profile.step_us},
-                                 {"encode_us", profile.encode_us},
-                                 {"kinds", nlohmann::ordered_json::array()}};
-  for (const Kind& kind : kinds_of(profile)) {
+std::string to_json(const Engine& engine, const ProfileFlags& flags, const Report& report) {
+  nlohmann::ordered_json json = {{"device", engine.device().name},       {"driver", engine.device().driver},
+                                 {"tier", engine.device().tier},         {"validated", engine.device().validated},
+                                 {"sequences", flags.n_sequences},       {"tokens", flags.n_tokens},
+                                 {"step_us", report.profile.step_us},    {"encode_us", report.profile.encode_us},
+                                 {"limits", limits_json(report.limits)}, {"kinds", nlohmann::ordered_json::array()}};
+  for (const Kind& kind : kinds_of(report.profile)) {
+    const auto if_timed = [&](double value) { return kind.timed > 0 ? nlohmann::ordered_json(value) : nullptr; };
     json["kinds"].push_back({{"name", kind.name},
                              {"calls", kind.calls},
-                             {"us", kind.timed > 0 ? nlohmann::ordered_json(kind.us) : nlohmann::ordered_json(nullptr)},
+                             {"us", if_timed(kind.us)},
                              {"bytes", kind.bytes},
-                             {"flops", kind.flops}});
+                             {"flops", kind.flops},
+                             {"limit_percent", if_timed(percent(kind, report.limits))}});
   }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -128,12 +133,12 @@ std::string to_trace(const StepProfile& profile) {
     events.push_back(
         {{"ph", "M"}, {"name", "thread_name"}, {"pid", 1}, {"tid", int(track)}, {"args", {{"name", name}}}});
   }
-  events.push_back({{"ph", "X"},
-                    {"name", "record and submit"},
-                    {"pid", 1},
-                    {"tid", int(kCpu)},
-                    {"ts", 0},
-                    {"dur", profile.encode_us}});
+  for (const ProfiledHostSpan& host : profile.host) {
+    events.push_back(
+        {{"ph", "X"}, {"name", host.name}, {"pid", 1}, {"tid", int(kCpu)}, {"ts", host.begin_us}, {"dur", host.us}});
+  }
+  // Where the clocks contradict each other, the GPU's track begins with the CPU's.
+  const double gpu_begin_us = profile.gpu_begin_us.value_or(0);
   for (const ProfiledDispatch& dispatch : profile.dispatches) {
     if (!dispatch.us || !dispatch.begin_us) continue;
     events.push_back({{"ph", "X"},
@@ -141,11 +146,13 @@ std::string to_trace(const StepProfile& profile) {
                       {"cat", kind_of(dispatch.label)},
                       {"pid", 1},
                       {"tid", int(kGpu)},
-                      {"ts", *dispatch.begin_us},
+                      {"ts", gpu_begin_us + *dispatch.begin_us},
                       {"dur", *dispatch.us},
                       {"args", {{"bytes", dispatch.bytes}, {"flops", dispatch.flops}}}});
   }
-  const nlohmann::ordered_json trace = {{"displayTimeUnit", "ns"}, {"traceEvents", std::move(events)}};
+  const nlohmann::ordered_json clock = profile.gpu_begin_us ? nlohmann::ordered_json(profile.clock_error_us) : nullptr;
+  const nlohmann::ordered_json trace = {
+      {"displayTimeUnit", "ns"}, {"otherData", {{"clock_error_us", clock}}}, {"traceEvents", std::move(events)}};
   return trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -165,9 +172,9 @@ void run(ProfileFlags& flags) {
     check_interrupted();
     profiles.push_back(engine.profile(flags.n_sequences, flags.n_tokens, flags.sampler));
   }
-  const StepProfile& best = best_of(profiles);
-  if (!flags.trace.empty()) write_trace(flags.trace, best);
-  write_out(flags.json ? to_json(engine, flags, best) : to_text(engine, flags, best));
+  const Report report{best_of(profiles), engine.measure_limits()};
+  if (!flags.trace.empty()) write_trace(flags.trace, report.profile);
+  write_out(flags.json ? to_json(engine, flags, report) : to_text(engine, flags, report));
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ struct EngineOptions {
   /// Take one token through all layers in a single dispatch, on a GPU that was tested to do so right.
   bool persistent = true;
   bool exact = false;  // bit-equal results alone, in any batch and under any chunking
-  uint32_t chunk = 512;  // tokens of one step at most, 1 to 512
+  static constexpr uint32_t kChunkMax = 2048;
+  uint32_t chunk = 512;  // tokens of one step at most, 1 to kChunkMax; above 512 working memory grows with it
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
   bool mmap = true;            // map the file to read its header; its weights are always read
@@ -56,6 +57,7 @@ struct EngineOptions {
 /// GPU memory in use, bytes.
 struct MemoryUse {
   uint64_t weights = 0, state = 0, scratch = 0;
+  uint64_t peak = 0;  // the most that was in use at once, with the staging buffers of loading and reading
 };
 
 /// What the cache of compiled shaders gave so far. Damaged entries are among the misses; they were dropped.
@@ -98,6 +100,8 @@ struct GenerateOptions {
   /// Called with each piece of text that is certain (whole characters, no part of a stop string); false ends the call.
   /// Bytes of a character that max_tokens cut in two come with the next call, if that goes on without new ids.
   std::function<bool(std::string_view text)> on_text;
+  /// Called with each id when the CPU sees that it was drawn. A stop string may take the last ones back.
+  std::function<void(uint32_t id)> on_token;
   /// The last member: GCC 12 warns of uninitialised memory where one whose construction may throw comes after it.
   SamplerParams sampler;
 };
@@ -204,6 +208,7 @@ class Engine {
   double first_token_ms() const;
   /// All zero where there is no cache.
   PipelineCacheUse pipeline_cache() const;
+  StepCacheUse step_caches() const;
 
   /// Throws Error{bad_request} when max_sessions are in use.
   Session new_session();
@@ -214,6 +219,10 @@ class Engine {
   /// Error{bad_request} without EngineOptions::profiling, for a step larger than the chunk or a sampler out of range,
   /// Error{unsupported} where the adapter has no clock.
   StepProfile profile(uint32_t n_sequences, uint32_t n_tokens, const SamplerParams& sampler = {});
+  /// Measures what this device can do at best, in some 100 ms on a GPU, more where shaders have to be compiled first;
+  /// takes up to 1 GiB of GPU memory meanwhile. By the GPU's clock in an engine that was opened for profiling, else by
+  /// the host's. Throws Error{unsupported} where the GPU computes wrong numbers, Error{out_of_memory}.
+  MeasuredLimits measure_limits();
 
   struct [[gnu::visibility("hidden")]] Impl;  // the library's own
 

@@ -4,9 +4,13 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
+
+/// The names of SHAPE, smallest first.
+std::vector<std::string> synthetic_shapes();
 
 /// A model file in memory, for measuring. Linux.
 class SyntheticModel {

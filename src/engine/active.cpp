@@ -133,6 +133,7 @@ void Active::accept(std::span<const kernels::Sampled> rows, uint32_t output) {
   ++n_accepted_;
   if (drawn.frozen == Frozen::stop) return finish(FinishReason::stop);
   add_id(drawn);
+  if (options_.on_token) options_.on_token(drawn.id);
   if (options_.logprobs) {
     const std::vector<float> logits = session_.engine.runner.read_logits_of(output + 1 - n_outputs());
     completion_.logprobs.push_back(token_logprobs(logits, drawn.id, *options_.logprobs));

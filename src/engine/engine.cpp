@@ -12,8 +12,9 @@
 namespace ravenwing {
 namespace {
 
-uint32_t checked_chunk(uint32_t chunk, uint32_t tokens_max) {
-  if (chunk == 0 || chunk > tokens_max) fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", chunk, tokens_max);
+uint32_t checked_chunk(uint32_t chunk) {
+  if (chunk == 0 || chunk > EngineOptions::kChunkMax)
+    fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", chunk, EngineOptions::kChunkMax);
   return chunk;
 }
 
@@ -54,8 +55,8 @@ Engine::Impl::Impl(const EngineOptions& options)
       source(rwkv7::read_model_source(file)),
       info(info_of(file, source)),
       tokenizer(tokenizer_of(file, options.vocab)),
+      chunk(checked_chunk(options.chunk)),
       runner(file, source, options),
-      chunk(checked_chunk(options.chunk, runner.tokens_max())),
       profiling(options.profiling),
       cancel(options.cancel),
       slot_used(checked_sessions(options)),
@@ -112,6 +113,7 @@ double Engine::load_ms() const { return impl_->load_ms; }
 double Engine::device_ms() const { return impl_->runner.device_ms(); }
 double Engine::first_token_ms() const { return impl_->first_token_ms; }
 PipelineCacheUse Engine::pipeline_cache() const { return impl_->runner.pipeline_cache(); }
+StepCacheUse Engine::step_caches() const { return impl_->runner.step_caches(); }
 
 Session Engine::new_session() {
   const uint32_t slot = impl_->take_slot();
@@ -145,6 +147,8 @@ StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const Sampl
   }
   return impl_->runner.profile(input);
 }
+
+MeasuredLimits Engine::measure_limits() { return impl_->runner.measure_limits(); }
 
 std::vector<Completion> Engine::generate(std::span<const Request> requests) {
   std::vector<ScheduledRequest> scheduled;

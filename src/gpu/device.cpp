@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/bytes.hpp"
 #include "base/resources.hpp"
@@ -234,6 +235,7 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
   buffer.account_ = account;
   buffer.used_ = &used_[size_t(account)];
   *buffer.used_ += size;
+  peak_ = std::max(peak_, std::accumulate(used_.begin(), used_.end(), uint64_t(0)));
   return buffer;
 }
 

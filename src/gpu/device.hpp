@@ -137,6 +137,10 @@ class Device {
   void fail_buffer(uint64_t n) { buffer_to_fail_ = n_buffers_ + n; }
 
   uint64_t bytes_used(Account account) const { return used_[size_t(account)]; }
+  /// The most that all accounts held at once.
+  uint64_t bytes_peak() const { return peak_; }
+  /// Created so far, or tried to.
+  uint64_t n_buffers() const { return n_buffers_; }
 
  private:
   struct Errors;
@@ -150,6 +154,7 @@ class Device {
   // Shared with the device's callbacks, which may come after ~Device.
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};
+  uint64_t peak_ = 0;  // of their sum
   Buffer small_read_;
   uint64_t n_buffers_ = 0;  // created or tried
   std::optional<uint64_t> buffer_to_fail_;

@@ -27,7 +27,8 @@ inline Binding read(BufferView view) { return {std::move(view), Access::read}; }
 inline Binding read_write(BufferView view) { return {std::move(view), Access::read_write}; }
 inline Binding uniform(BufferView view) { return {std::move(view), Access::uniform}; }
 
-/// What a dispatch has to do, for profiles: bytes of weights and states it must move, and floating-point operations.
+/// What a dispatch has to do, for profiles: bytes that it must move at least (weights and states; activations where it
+/// has neither, each once), and floating-point operations.
 struct Work {
   uint64_t bytes = 0, flops = 0;
 };

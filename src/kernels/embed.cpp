@@ -35,7 +35,9 @@ void embed(const Context& context, const MatrixView& part, uint32_t row_begin, u
          gpu::read_write(x)},
         Immediates{part.n_in, epsilon, n_vocab, uint32_t(row_begin + row), uint32_t(row_begin + row_end),
                    part.row_words(), uint32_t((begin - window.offset) / 4)},
-        gpu::Grid{context.n_tokens});
+        gpu::Grid{context.n_tokens},
+        // Of the tokens whose rows are in this window, if all rows are alike.
+        {uint64_t(part.n_in) * 8 + context.n_tokens * (bytes_per_row + part.n_in * 4) * (row_end - row) / n_vocab});
   }
 }
 

@@ -12,7 +12,8 @@ void layer_norm(const Context& context, const std::string& label, uint32_t n_emb
   context.recorder.dispatch(
       label, context.row_variant("layer_norm", n_embd),
       {gpu::read(context.buffers.step), gpu::read(x), gpu::read(vectors), gpu::read_write(normed)},
-      Immediates{n_embd, act_stride(n_embd), epsilon}, gpu::Grid{context.n_outputs});
+      Immediates{n_embd, act_stride(n_embd), epsilon}, gpu::Grid{context.n_outputs},
+      {uint64_t(n_embd) * (2 * 4 + context.n_outputs * (4 + context.act_bytes()))});
 }
 
 }  // namespace ravenwing::kernels

@@ -268,6 +268,14 @@ std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
   return tiles;
 }
 
+bool tile_fits(const gpu::Device& device, const MatMulTile& tile) {
+  const uint64_t subgroups = uint64_t(tile.subgroups_m) * tile.subgroups_n * tile.subgroups_k;
+  return subgroups * tile.tiles_m * tile.tiles_n > 0 && tile.depth % 16 == 0 && tile.depth <= 64 &&
+         tile.depth * tile.subgroups_k % kTileStep == 0 &&
+         subgroups * device.info().subgroup_size_max <= device.limits().invocations_per_workgroup_max &&
+         workgroup_bytes(tile, device.matrix_shape()) <= device.limits().workgroup_storage_bytes_max;
+}
+
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product) {
   const DeviceLimits& limits = context.recorder.device().limits();
   const uint64_t limit = std::min(product.binding_bytes_max ? product.binding_bytes_max : limits.binding_bytes_max,

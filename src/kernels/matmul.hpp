@@ -59,6 +59,9 @@ inline constexpr uint32_t kMatMulMatColumnsMin = 16;
 /// The tiles that products on a device choose from, large ones first.
 std::vector<MatMulTile> tiles_of(const gpu::Device& device);
 
+/// Whether a device can run a tile: its memory, its invocations, its inputs in whole units.
+bool tile_fits(const gpu::Device& device, const MatMulTile& tile);
+
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product);
 
 }  // namespace ravenwing::kernels

@@ -32,7 +32,9 @@ void penalties(const Context& context, const PenaltiesInputs& inputs) {
   context.recorder.dispatch("penalties", variant,
                             {gpu::read(context.buffers.step), gpu::read(context.buffers.control),
                              gpu::read_write(inputs.logits), gpu::read(inputs.counts), gpu::read(inputs.additions)},
-                            Immediates{inputs.n_vocab}, gpu::Grid{split.workgroups, context.n_outputs});
+                            Immediates{inputs.n_vocab}, gpu::Grid{split.workgroups, context.n_outputs},
+                            // Whether a row has penalties, only its control block knows.
+                            {uint64_t(context.n_outputs) * sizeof(ControlBlock)});
 }
 
 }  // namespace ravenwing::kernels

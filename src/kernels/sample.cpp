@@ -28,7 +28,8 @@ void sample(const Context& context, const SampleInputs& inputs) {
   context.recorder.dispatch("sample", variant,
                             {gpu::read(context.buffers.step), gpu::read_write(context.buffers.control),
                              gpu::read(inputs.logits), gpu::read_write(inputs.counts), gpu::read_write(inputs.sampled)},
-                            Immediates{inputs.n_vocab}, gpu::Grid{context.n_outputs});
+                            Immediates{inputs.n_vocab}, gpu::Grid{context.n_outputs},
+                            {uint64_t(context.n_outputs) * (inputs.n_vocab * 4 + sizeof(ControlBlock))});
 }
 
 }  // namespace ravenwing::kernels

@@ -1,22 +1,29 @@
 // src/model/runner.cpp: opening a device and a model, and handing calls through.
 #include "model/runner.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
 #include <future>
 
+#include "kernels/limits.hpp"
+#include "kernels/shaders.hpp"
 #include "model/rwkv7_forward.hpp"
 #include "model/tier_ladder.hpp"
 
 namespace ravenwing {
 namespace {
 
-/// Tokens that the GPU's working memory is made for. One value, so that the shaders' caches serve every chunk size.
-constexpr uint32_t kTokensMax = 512;
+/// Tokens that the GPU's working memory is made for. Shaders have it as a constant: few values, so that their caches
+/// serve every chunk size.
+uint32_t tokens_max_of(const EngineOptions& options) {
+  return std::max(EngineOptions{}.chunk, std::bit_ceil(options.chunk));
+}
 
 rwkv7::ModelOptions model_options(const EngineOptions& options) {
   rwkv7::ModelOptions result;
   result.n_slots = options.max_sessions;
-  result.tokens_max = kTokensMax;
+  result.tokens_max = tokens_max_of(options);
   result.mode = mode_of(options);
   result.lazy = options.load == LoadMode::lazy;
   result.compile_ahead = true;
@@ -84,12 +91,17 @@ PipelineCacheUse Runner::pipeline_cache() const {
   const gpu::BlobCache::Counts counts = impl_->device->cache_counts();
   return {counts.hits, counts.misses, counts.damaged};
 }
+StepCacheUse Runner::step_caches() const {
+  StepCacheUse use = impl_->model->cache_use();
+  use.buffers_made = impl_->device->n_buffers();
+  return use;
+}
 uint32_t Runner::tokens_max() const { return impl_->model->tokens_max(); }
 uint32_t Runner::outputs_max() const { return impl_->model->outputs_max(); }
 
 MemoryUse Runner::memory() const {
   return {impl_->device->bytes_used(gpu::Account::weights), impl_->device->bytes_used(gpu::Account::state),
-          impl_->device->bytes_used(gpu::Account::scratch)};
+          impl_->device->bytes_used(gpu::Account::scratch), impl_->device->bytes_peak()};
 }
 
 StepProfile Runner::profile(const kernels::StepInput& input) {
@@ -109,8 +121,14 @@ StepProfile Runner::profile(const kernels::StepInput& input) {
   }
   impl_->device->wait_idle();
   profile.step_us = us_since(begin) / kSteps;
-  profile.dispatches = impl_->model->profile(input);
+  profile.gpu_us = impl_->model->time_step(input);
+  impl_->model->profile(input, profile);
   return profile;
+}
+
+MeasuredLimits Runner::measure_limits() {
+  gpu::PipelineCache pipelines(*impl_->device, kernels::shader_library());
+  return kernels::measure_limits(pipelines);
 }
 
 void Runner::submit(const kernels::StepInput& input) { impl_->model->submit(input); }

@@ -31,6 +31,7 @@ class Runner {
   /// Milliseconds that the device took to open.
   double device_ms() const;
   PipelineCacheUse pipeline_cache() const;
+  StepCacheUse step_caches() const;
   /// Tokens and outputs of one step at most.
   uint32_t tokens_max() const;
   uint32_t outputs_max() const;
@@ -39,6 +40,7 @@ class Runner {
   /// Times a step, by dispatches and as a whole. The states advance by several such steps. Needs
   /// EngineOptions::profiling.
   StepProfile profile(const kernels::StepInput& input);
+  MeasuredLimits measure_limits();
   /// The same, and sends the results of its outputs to the host, for take_sampled(). At most kernels::kStepsInFlight.
   void launch(const kernels::StepInput& input);
   /// Of the oldest launched step that was not taken yet; waits for it.

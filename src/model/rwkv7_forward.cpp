@@ -37,11 +37,14 @@ void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& m
 /// Of a step of one token whose stages are dispatched one by one.
 constexpr uint32_t kTokenWorkgroups = 128;
 
+/// Logits are the widest rows of all: steps of more tokens give theirs in several, which costs little.
+constexpr uint32_t kOutputsMax = 512;
+
 uint32_t outputs_that_fit(const gpu::Device& device, const Config& config, uint32_t tokens_max) {
   const uint64_t fit = device.limits().binding_bytes_max / (uint64_t(config.n_vocab) * 4);
   if (fit == 0)
     fail(ErrorCode::unsupported, "[model] the logits of {} tokens exceed the device's binding limit", config.n_vocab);
-  return uint32_t(std::min<uint64_t>(fit, tokens_max));
+  return uint32_t(std::min<uint64_t>(fit, std::min(tokens_max, kOutputsMax)));
 }
 
 }  // namespace
@@ -121,11 +124,23 @@ Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
 
 const gpu::Plan& Model::plan(const Bucket& bucket) {
   const auto found = plans_.find(bucket);
-  if (found != plans_.end()) return found->second;
+  if (found != plans_.end()) {
+    const size_t n = found->second.dispatches().size();
+    cache_use_.plans.hits += 1;
+    cache_use_.pipelines.hits += n;
+    cache_use_.bind_groups.hits += n;
+    return found->second;
+  }
+  const size_t n_pipelines = pipelines_.size();
   gpu::Plan plan;
   gpu::Recorder recorder(pipelines_, plan);
   record(context(recorder, bucket));
   device_.check();
+  const size_t n = plan.dispatches().size(), n_new = pipelines_.size() - n_pipelines;
+  cache_use_.plans.misses += 1;
+  cache_use_.pipelines.misses += n_new;
+  cache_use_.pipelines.hits += n - n_new;
+  cache_use_.bind_groups.misses += n;
   return plans_.emplace(bucket, std::move(plan)).first->second;
 }
 
@@ -330,24 +345,45 @@ void Model::run_while_loading(const gpu::Plan& steps) {
   }
 }
 
-std::vector<ProfiledDispatch> Model::profile(const kernels::StepInput& input) {
+void Model::profile(const kernels::StepInput& input, StepProfile& profile) {
   const gpu::Plan& steps = plan(bucket_of(input));
   device_.write(scratch_.step, 0, input.as_bytes());
-  const std::vector<std::optional<gpu::Span>> spans = gpu::time_dispatches(device_, steps);
-  std::vector<ProfiledDispatch> result;
+  const gpu::TimedDispatches timed = gpu::time_dispatches(device_, steps);
+  const uint64_t host_begin_ns = timed.host.front().span.begin_ns;
+  for (const gpu::HostSpan& host : timed.host) {
+    profile.host.push_back({host.name, double(host.span.begin_ns - host_begin_ns) / 1e3,
+                            double(host.span.end_ns - host.span.begin_ns) / 1e3});
+  }
   std::optional<uint64_t> first_ns;
-  for (size_t i = 0; i < spans.size(); ++i) {
+  for (size_t i = 0; i < timed.spans.size(); ++i) {
     const gpu::Dispatch& dispatch = steps.dispatches()[i];
-    ProfiledDispatch& profiled = result.emplace_back();
+    ProfiledDispatch& profiled = profile.dispatches.emplace_back();
     profiled.label = dispatch.label;
     profiled.bytes = dispatch.work.bytes;
     profiled.flops = dispatch.work.flops;
-    if (!spans[i]) continue;
-    if (!first_ns) first_ns = spans[i]->begin_ns;
-    profiled.us = double(spans[i]->end_ns - spans[i]->begin_ns) / 1e3;
-    if (spans[i]->begin_ns >= *first_ns) profiled.begin_us = double(spans[i]->begin_ns - *first_ns) / 1e3;
+    const std::optional<gpu::Span>& span = timed.spans[i];
+    if (!span) continue;
+    if (!first_ns) first_ns = span->begin_ns;
+    profiled.us = double(span->end_ns - span->begin_ns) / 1e3;
+    if (span->begin_ns >= *first_ns) profiled.begin_us = double(span->begin_ns - *first_ns) / 1e3;
   }
-  return result;
+  if (!timed.clock || !first_ns) return;
+  profile.gpu_begin_us = double(int64_t(*first_ns - host_begin_ns) + timed.clock->offset_ns) / 1e3;
+  profile.clock_error_us = double(timed.clock->error_ns) / 1e3;
+}
+
+std::optional<double> Model::time_step(const kernels::StepInput& input) {
+  constexpr size_t kSteps = 9;
+  const gpu::Plan& steps = plan(bucket_of(input));
+  device_.write(scratch_.step, 0, input.as_bytes());
+  std::vector<uint64_t> ns;
+  for (size_t i = 0; i < kSteps; ++i) {
+    if (const auto span = gpu::time_plan(device_, steps)) ns.push_back(span->end_ns - span->begin_ns);
+  }
+  if (ns.empty()) return std::nullopt;
+  const auto middle = ns.begin() + ptrdiff_t(ns.size() / 2);
+  std::nth_element(ns.begin(), middle, ns.end());
+  return double(*middle) / 1e3;
 }
 
 void Model::submit(const kernels::StepInput& input) { device_.submit(encode(input).Finish()); }

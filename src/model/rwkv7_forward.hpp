@@ -52,7 +52,11 @@ class Model {
   /// The dispatches of such a step, for measuring.
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
   /// Runs such a step, which must not be the first of a lazy model, dispatch by dispatch, timing each.
-  std::vector<ProfiledDispatch> profile(const kernels::StepInput& input);
+  void profile(const kernels::StepInput& input, StepProfile& profile);
+  /// The GPU's microseconds for such a step as a whole, the median of several; none where its clock ran backwards.
+  std::optional<double> time_step(const kernels::StepInput& input);
+  /// What steps found ready; of buffers it knows nothing.
+  const StepCacheUse& cache_use() const { return cache_use_; }
   /// The same, and sends what is sampled to the host. At most kStepsInFlight steps may be
   /// launched and not yet taken.
   void launch(const kernels::StepInput& input);
@@ -120,6 +124,7 @@ class Model {
   Scratch scratch_;
   std::optional<kernels::TokenKernel> token_;
   std::map<Bucket, gpu::Plan> plans_;
+  StepCacheUse cache_use_;
   uint32_t last_n_outputs_ = 0;
   gpu::ReadbackRing readback_;
 };

@@ -63,27 +63,6 @@ const Entry& find_named(const Entry (&entries)[n], std::string_view name, std::s
   fail(ErrorCode::bad_request, "no synthetic {} {}: there are {}", what, quoted(name), names);
 }
 
-SyntheticSpec parse(std::string_view text) {
-  const size_t colon = text.find(':');
-  if (colon == text.npos) fail(ErrorCode::bad_request, "{} is no SHAPE:QUANT, such as 2.9b:q4_k_m", quoted(text));
-  const Shape& shape = find_named(kShapes, text.substr(0, colon), "shape");
-  const Mixture& mixture = find_named(kMixtures, text.substr(colon + 1), "quantisation");
-  LayerFormats layer{.w = WeightFormat::f32, .a = WeightFormat::f16, .v = WeightFormat::f16, .g = WeightFormat::f16};
-  for (WeightFormat LayerFormats::*const matrix : rwkv7::kLargeMatrices) layer.*matrix = mixture.matrices;
-  return {.name = fmt::format("synthetic {}:{}", shape.name, mixture.name),
-          .n_layer = shape.n_layer,
-          .n_embd = shape.n_embd,
-          .n_ffn = shape.n_ffn,
-          .n_vocab = kVocabulary,
-          .rank_w = shape.rank_w,
-          .rank_a = shape.rank_a,
-          .rank_v = shape.rank_v,
-          .rank_g = shape.rank_g,
-          .emb = mixture.matrices,
-          .head = mixture.head,
-          .layers = {layer}};
-}
-
 /// A tensor and the range of its values: vectors are uniform in [low, high], matrices have mean 0 and `deviation`.
 struct Plan {
   GgufOutline outline;
@@ -264,6 +243,33 @@ void write_model(const SyntheticSpec& spec, int descriptor, const std::string& p
 
 }  // namespace
 
+SyntheticSpec rwkv7::synthetic_spec(std::string_view text) {
+  const size_t colon = text.find(':');
+  if (colon == text.npos) fail(ErrorCode::bad_request, "{} is no SHAPE:QUANT, such as 2.9b:q4_k_m", quoted(text));
+  const Shape& shape = find_named(kShapes, text.substr(0, colon), "shape");
+  const Mixture& mixture = find_named(kMixtures, text.substr(colon + 1), "quantisation");
+  LayerFormats layer{.w = WeightFormat::f32, .a = WeightFormat::f16, .v = WeightFormat::f16, .g = WeightFormat::f16};
+  for (WeightFormat LayerFormats::*const matrix : rwkv7::kLargeMatrices) layer.*matrix = mixture.matrices;
+  return {.name = fmt::format("synthetic {}:{}", shape.name, mixture.name),
+          .n_layer = shape.n_layer,
+          .n_embd = shape.n_embd,
+          .n_ffn = shape.n_ffn,
+          .n_vocab = kVocabulary,
+          .rank_w = shape.rank_w,
+          .rank_a = shape.rank_a,
+          .rank_v = shape.rank_v,
+          .rank_g = shape.rank_g,
+          .emb = mixture.matrices,
+          .head = mixture.head,
+          .layers = {layer}};
+}
+
+std::vector<std::string> synthetic_shapes() {
+  std::vector<std::string> names;
+  for (const Shape& shape : kShapes) names.emplace_back(shape.name);
+  return names;
+}
+
 int rwkv7::make_synthetic_file(const SyntheticSpec& spec) {
   const int descriptor = memfd_create("ravenwing synthetic model", MFD_CLOEXEC);
   if (descriptor < 0) fail(ErrorCode::out_of_memory, "no file in memory can be made: {}", std::strerror(errno));
@@ -276,14 +282,15 @@ int rwkv7::make_synthetic_file(const SyntheticSpec& spec) {
   return descriptor;
 }
 
-SyntheticModel::SyntheticModel(std::string_view spec) : descriptor_(rwkv7::make_synthetic_file(parse(spec))) {}
+SyntheticModel::SyntheticModel(std::string_view spec)
+    : descriptor_(rwkv7::make_synthetic_file(rwkv7::synthetic_spec(spec))) {}
 
 SyntheticModel::~SyntheticModel() { close(descriptor_); }
 
 std::filesystem::path SyntheticModel::path() const { return fmt::format("/proc/self/fd/{}", descriptor_); }
 
 void write_synthetic_model(std::string_view spec, const std::filesystem::path& path) {
-  const SyntheticSpec parsed = parse(spec);
+  const SyntheticSpec parsed = rwkv7::synthetic_spec(spec);
   // The name appears with the last byte: a half-written model would load.
   const std::string part = path.native() + ".part";
   const int descriptor = open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "format/weight_format.hpp"
@@ -29,6 +30,9 @@ struct SyntheticSpec {
   format::WeightFormat emb{}, head{};
   std::vector<LayerFormats> layers;  // by turns
 };
+
+/// Of SHAPE:QUANT (ravenwing/synthetic.hpp). Throws Error{bad_request} with the names there are.
+SyntheticSpec synthetic_spec(std::string_view text);
 
 /// The descriptor of a GGUF file in memory, which the caller closes. Equal specs give equal bytes. Throws
 /// Error{out_of_memory}.

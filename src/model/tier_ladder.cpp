@@ -50,6 +50,16 @@ kernels::MatMulMode mode_of(const EngineOptions& options) {
   return options.exact ? kernels::MatMulMode::exact : kernels::MatMulMode::fast;
 }
 
+bool keeps_checks(const DeviceInfo& device, bool safe) {
+  const std::string wanted = variable("RAVENWING_VALIDATE");
+  return device.software || safe || (!wanted.empty() && wanted != "0");
+}
+
+std::filesystem::path pipeline_folder(bool wanted) {
+  const auto folder = cache_folder();
+  return folder && wanted ? *folder / "pipelines" : std::filesystem::path();
+}
+
 TierLadder::TierLadder(const rwkv7::ModelSource& source, const EngineOptions& options)
     : source_(source), options_(options) {
   if (options.tier.empty()) return;
@@ -58,11 +68,10 @@ TierLadder::TierLadder(const rwkv7::ModelSource& source, const EngineOptions& op
 }
 
 gpu::DeviceOptions TierLadder::device_options() const {
-  gpu::DeviceOptions result{
-      .selector = options_.device, .tier = asked_ ? asked_ : tier_, .timestamps = options_.profiling};
-  if (const auto folder = cache_folder(); folder && options_.pipeline_cache)
-    result.cache_folder = *folder / "pipelines";
-  return result;
+  return {.selector = options_.device,
+          .tier = asked_ ? asked_ : tier_,
+          .cache_folder = pipeline_folder(options_.pipeline_cache),
+          .timestamps = options_.profiling};
 }
 
 std::unique_ptr<gpu::Device> TierLadder::open() {
@@ -95,11 +104,6 @@ void TierLadder::step_down(const std::string& reason) {
          fallen_);
   }
   tier_ = gpu::Tier(uint8_t(*tier_) - 1);
-}
-
-bool TierLadder::validates(const DeviceInfo& device) const {
-  const std::string wanted = variable("RAVENWING_VALIDATE");
-  return device.software || options_.safe || (!wanted.empty() && wanted != "0");
 }
 
 Verdicts& TierLadder::verdicts(const DeviceInfo& device) {

@@ -17,6 +17,13 @@ namespace ravenwing {
 
 kernels::MatMulMode mode_of(const EngineOptions& options);
 
+/// Whether WebGPU checks calls and indices on a device even where kernels are known to be right: on software, and where
+/// the caller or RAVENWING_VALIDATE wants it.
+bool keeps_checks(const DeviceInfo& device, bool safe);
+
+/// Where compiled shaders are kept; "": nowhere.
+std::filesystem::path pipeline_folder(bool wanted);
+
 /// Tests a tier before it is used (model/self_test.hpp) and takes the next lower one where that fails. A verdict holds
 /// for an adapter, its driver, the WebGPU library, this build, the shaders and the model's weight formats, and is kept
 /// in the user's cache folder. Software adapters are not tested unless RAVENWING_SELF_TEST is `always`: their shaders
@@ -42,7 +49,7 @@ class TierLadder {
  private:
   void step_down(const std::string& reason);
   /// Whether a device that passed its test would still be checked.
-  bool validates(const DeviceInfo& device) const;
+  bool validates(const DeviceInfo& device) const { return keeps_checks(device, options_.safe); }
   Verdicts& verdicts(const DeviceInfo& device);
   Verdict judge(const DeviceInfo& device, kernels::TokenUse token = kernels::TokenUse::none);
   Verdict test(const DeviceInfo& device, kernels::TokenUse token);

@@ -34,9 +34,9 @@ class GeneratedTest(ProgramTest):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertEqual((done.returncode, done.stdout), (0, ""), command)
 
-    def flags(self, command):
+    def flags(self, *command):
         """The long flags that --help of the command lists."""
-        flags = re.findall(r"(?m)^  (?:-\w,)?(--[a-z-]+(?:,--[a-z-]+)*)", self.run_program(command, "--help")[0].decode())
+        flags = re.findall(r"(?m)^  (?:-\w,)?(--[a-z-]+(?:,--[a-z-]+)*)", self.run_program(*command, "--help")[0].decode())
         self.assertIn("--help", flags)
         return ",".join(flags).split(",")
 
@@ -61,6 +61,11 @@ class GeneratedTest(ProgramTest):
             (["completion", ""], ["--help", "-h", "bash", "fish", "zsh"]),
             (["generate", "-n", ""], [""]),
             (["tokenize", "--tier", "T"], [""]),
+            (["bench", "sw"], ["sweep"]),
+            (["bench", "--titl"], ["--title"]),
+            (["bench", "sweep", "--ch"], ["--chunk"]),
+            (["bench", "sweep", "--tit"], [""]),
+            (["bench", "sweep", "--tier", ""], ["T0", "T1", "T2"]),
         ):
             with self.subTest(words=words):
                 self.assertEqual(self.complete(*words), expected)
@@ -70,7 +75,7 @@ class GeneratedTest(ProgramTest):
         names = ["a model.gguf", "a.gguf"]
         for name in names:
             open(os.path.join(self.folder.name, name), "wb").close()
-        for words in (["generate", "-m", "a"], ["generate", "--model", "=", "a"], ["inspect", "a"]):
+        for words in (["generate", "-m", "a"], ["generate", "--model", "=", "a"], ["inspect", "a"], ["bench", "formats", "a"]):
             self.assertEqual(self.complete(*words), names)
         self.assertEqual(self.complete("tokenize", "a"), [""])
 
@@ -82,6 +87,19 @@ class GeneratedTest(ProgramTest):
             fish = re.findall(rf"(?m)^complete -c ravenwing -n '__fish_seen_subcommand_from {command}' (.*)$",
                               self.printed("completion", "fish")[0])
             man = re.search(rf"(?ms)^\.SS ravenwing {command} (.*?)^\.S", self.printed("man")[0])[1]
+            for flag in flags:
+                self.assertRegex(zsh, rf"(?m)^ +'[^\[]*{flag}=?\[")
+                self.assertTrue(any(f"-l {flag[2:]} " in line for line in fish), flag)
+                self.assertIn(f"\\fB{flag.replace('-', chr(92) + '-')}\\fR", man)
+
+    def test_every_flag_of_a_command_within_a_command(self):
+        for outer, inner in (("bench", "sweep"), ("bench", "formats"), ("bench", "kernels")):
+            flags = self.flags(outer, inner)
+            self.assertLessEqual(set(flags), set(self.complete(outer, inner, "--")))
+            zsh = re.search(rf"(?ms)^        '{outer} {inner}'\) (.*?); return ;;$", self.printed("completion", "zsh")[0])[1]
+            seen = f"'__fish_seen_subcommand_from {outer}; and __fish_seen_subcommand_from {inner}'"
+            fish = [line for line in self.printed("completion", "fish")[0].splitlines() if seen in line]
+            man = re.search(rf"(?ms)^\.SS ravenwing {outer} {inner} (.*?)^\.S", self.printed("man")[0])[1]
             for flag in flags:
                 self.assertRegex(zsh, rf"(?m)^ +'[^\[]*{flag}=?\[")
                 self.assertTrue(any(f"-l {flag[2:]} " in line for line in fish), flag)

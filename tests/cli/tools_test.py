@@ -124,29 +124,45 @@ class PerplexityTest(ProgramTest):
 
 
 @needs_adapter
-class BenchTest(ProgramTest):
-    FLAGS = ("bench", "--prompt-tokens", "20", "-n", "4", "--repeat", "2", "--batch", "2")
+class BenchKernelsTest(ProgramTest):
+    N_EMBD, N_VOCAB, Q4_K_ROW = 768, 65536, 768 // 256 * 144
 
     def test_json(self):
-        result = self.run_json(*self.FLAGS)
-        self.assertEqual((result["prompt_tokens"], result["tokens"], result["batch"], result["repeat"]), (20, 4, 2, 2))
-        for key in ("prefill_tok_s", "decode_tok_s", "batch_decode_tok_s"):
-            self.assertLessEqual(0 < result[key]["min"], result[key]["median"])
-            self.assertLessEqual(result[key]["median"], result[key]["max"])
-        self.assertGreater(result["load_ms"], 0)
-        self.assertGreater(result["gpu_bytes"]["weights"], 0.9 * os.path.getsize(DEMO_MODEL))
-        self.assertGreater(result["host_peak_bytes"], result["host_anonymous_bytes"])
-        self.assertRegex(result["quality_hash"], r"\A[0-9a-f]{16}\Z")
-        # The same text by another way: 512 tokens of English prose, which the model knows.
-        self.assertTrue(2 < result["quality_nats"] < 5, result["quality_nats"])
+        result = self.run_json("bench", "kernels", "--shapes", "0.1b", "--formats", "q4_k", "--columns", "3")
+        self.assertTrue(all(value > 0 for value in result["limits"].values()))
+        kernels = {(reading["kernel"], reading["sequences"]): reading for reading in result["kernels"]}
+        self.assertEqual(len(kernels), len(result["kernels"]))
+        self.assertEqual({reading["family"] for reading in kernels.values()},
+                         {"matmul", "time_mix", "token_shift", "layer_norm", "embed", "sample", "penalties"})
+        memory = max(result["limits"]["read_bytes_s"], result["limits"]["copy_bytes_s"])
+        for reading in kernels.values():
+            self.assertGreater(reading["us"], 0)
+            share = max(reading["bytes"] / memory, reading["flops"] / result["limits"]["flops_s"]) / reading["us"] * 1e6
+            self.assertAlmostEqual(reading["limit_percent"], 100 * share, delta=1e-6 * share)
+        head, r_k_v = kernels["head", 1], kernels["time_mix.r_k_v", 1]
+        self.assertEqual((head["bytes"], head["flops"]), (self.N_VOCAB * self.Q4_K_ROW, 2 * 3 * self.N_VOCAB * self.N_EMBD))
+        self.assertEqual((head["format"], head["tokens"]), ("Q4_K", 3))
+        self.assertEqual(r_k_v["bytes"], 3 * self.N_EMBD * self.Q4_K_ROW)
+        # States of three texts, of one; logits are read once.
+        self.assertEqual((kernels["time_mix", 3]["bytes"], kernels["time_mix", 1]["bytes"]), (3 * 8 * 64 * self.N_EMBD, 8 * 64 * self.N_EMBD))
+        self.assertEqual(kernels["sample, greedy", 3]["bytes"], 3 * (4 * self.N_VOCAB + 256))
+        # x once, six mixtures of f16 (or f32 on T0); the state read and written; weight, bias and six coefficients.
+        act = 4 if result["tier"] == "T0" else 2
+        self.assertEqual(kernels["time_mix.token_shift", 1]["bytes"], self.N_EMBD * (3 * 4 + 3 * 6 * act + 2 * 4 + 8 * 4))
+        self.assertEqual(kernels["embed", 1]["bytes"], self.N_EMBD * 8 + 3 * (self.Q4_K_ROW + 4 * self.N_EMBD))
+
+    def test_text_and_matrices_of_ones_own(self):
+        text = self.run_program("bench", "kernels", "--matrices", "64+32x256", "--formats", "F16", "--columns", "1")[0].decode()
+        self.assertRegex(text, r"\nLimits of the device, measured: reads [\d.]+ GB/s")
+        self.assertRegex(text, r"\n +64\+32x256 +F16 +1 x 1 +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+%\n\Z")
 
     def test_flags(self):
-        with tempfile.TemporaryDirectory() as folder:
-            file = os.path.join(folder, "a.gguf")
-            self.expect_error("bench", "--write", file, status=2, words=["--synthetic"])
-            self.expect_error("bench", "--synthetic", "3b:f16", status=2, words=["3b", "2.9b"])
-            self.expect_error("bench", "--synthetic", "0.1b:f16", "-m", file, status=2, words=["-m", "--synthetic"])
-            self.assertEqual(os.listdir(folder), [])
+        for flags, words in ((("--shapes", "3b"), ["3b", "2.9b"]), (("--formats", "q4_k_m"), ["q4_k_m", "Q4_K"]),
+                             (("--families", "attention"), ["attention", "time_mix"]), (("--columns", "0"), ["columns"]),
+                             (("--tiles", "2/2"), ["2/2", "DEPTH"]), (("--matrices", "64"), ["'64'", "ROWSxINPUTS"]),
+                             (("--matrices", "64x100"), ["64x100", "256", "Q4_K"])):
+            self.expect_error("bench", "kernels", *flags, status=2, words=words)
+        self.expect_error("bench", "--json", "kernels", status=2, words=["--json", "behind `kernels`"])
 
 
 @needs_adapter
@@ -169,6 +185,17 @@ class ProfileTest(ProgramTest):
         self.assertEqual(kinds["head Q6_K"]["flops"], 2 * N_VOCAB * self.N_EMBD)
         # States are read and written.
         self.assertEqual(kinds["time_mix"]["bytes"], self.N_LAYER * 8 * self.N_EMBD * self.HEAD_SIZE)
+        # ln_out reads a row of f32, weight and bias; it writes a row of f16, or of f32 on T0.
+        act = 4 if self.run_json("devices")[0]["tier"] == "T0" else 2
+        self.assertEqual(kinds["ln_out"]["bytes"], self.N_EMBD * (4 + act + 2 * 4))
+        self.assertEqual(kinds["sample"]["bytes"], 4 * N_VOCAB + 256)
+        # Each is measured against the nearer limit.
+        limits = profile["limits"]
+        self.assertTrue(all(value > 0 for value in limits.values()), limits)
+        for kind in kinds.values():
+            share = max(kind["bytes"] / max(limits["read_bytes_s"], limits["copy_bytes_s"]), kind["flops"] / limits["flops_s"])
+            self.assertAlmostEqual(kind["limit_percent"], 100e6 * share / kind["us"], delta=1e-6 * kind["limit_percent"])
+            self.assertGreater(kind["limit_percent"], 0)
         # The GPU is busy with them for most of a step.
         self.assertGreater(sum(kind["us"] for kind in kinds.values()), 0.2 * profile["step_us"])
 
@@ -178,13 +205,24 @@ class ProfileTest(ProgramTest):
             text = self.run_program("profile", "--repeat", "1", "-n", "3", "--sequences", "2", "--trace", path, "--top-k", "3",
                                     "--logit-bias", "7=2")[0].decode()
             self.assertRegex(text, r"\A2 x 3 tokens on .* us a step")
-            self.assertRegex(text, r"(?m)^channel_mix\.value Q4_K +6 +[\d.]+ +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+$")
+            self.assertRegex(text, r"(?m)^channel_mix\.value Q4_K +6 +[\d.]+ +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+ +[\d.]+%$")
+            self.assertRegex(text, r"(?m)^Limits of the device, measured: reads [\d.]+ GB/s, copies [\d.]+ GB/s, multiplies ")
             with open(path, encoding="utf-8") as file:
-                events = json.load(file)["traceEvents"]
+                trace = json.load(file)
+        events = trace["traceEvents"]
         spans = [event for event in events if event["ph"] == "X" and event["tid"] == 2]
         self.assertIn("L05.time_mix", [span["name"] for span in spans])
         self.assertIn("L00.channel_mix.key Q4_K", [span["name"] for span in spans])
         self.assertTrue(all(span["ts"] >= 0 and span["dur"] >= 0 for span in spans))
+        # The CPU encodes, submits and waits; meanwhile the GPU works, as far as their clocks can be compared.
+        host = [event for event in events if event["ph"] == "X" and event["tid"] == 1]
+        self.assertEqual([event["name"] for event in host], ["encode", "submit", "wait"])
+        for before, after in zip(host, host[1:]):
+            self.assertAlmostEqual(before["ts"] + before["dur"], after["ts"], delta=0.01)
+        error = trace["otherData"]["clock_error_us"]
+        if error is not None:
+            self.assertGreaterEqual(spans[0]["ts"], host[1]["ts"] - error)
+            self.assertLessEqual(spans[-1]["ts"] + spans[-1]["dur"], host[2]["ts"] + host[2]["dur"] + error)
         # One after another, as the plan has them.
         for before, after in zip(spans, spans[1:]):
             self.assertGreaterEqual(after["ts"], before["ts"])

@@ -164,6 +164,62 @@ TEST_SUITE("engine") {
     options = demo_options();
     options.device = "no such device";
     CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::no_device);
+    for (const uint32_t chunk : {0u, EngineOptions::kChunkMax + 1}) {
+      options.chunk = chunk;
+      CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
+    }
+  }
+
+  TEST_CASE("every id is told when it is drawn, those too that a stop string takes back") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session session = engine->new_session();
+    std::vector<uint32_t> told;
+    GenerateOptions options = greedy(8);
+    options.on_token = [&](uint32_t id) { told.push_back(id); };
+    const Completion free = session.generate(prompt("Once upon a time"), options);
+    CHECK(free.ids.size() == 8);
+    CHECK(told == free.ids);
+    session.reset();
+    told.clear();
+    options.stop = {free.text.substr(free.text.size() / 2, 3)};
+    const Completion stopped = session.generate(prompt("Once upon a time"), options);
+    REQUIRE(told.size() > stopped.ids.size());
+    CHECK(std::equal(told.begin(), told.end(), free.ids.begin()));
+  }
+
+  TEST_CASE("steps find ready what the first one of their size made; the peak of memory holds all of it") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const MemoryUse memory = engine->memory();
+    CHECK(memory.peak >= memory.weights + memory.state + memory.scratch);
+    const auto use_of = [&](const auto& work) {
+      const StepCacheUse before = engine->step_caches();
+      work();
+      const StepCacheUse after = engine->step_caches();
+      const auto count = [&](auto member) {
+        return StepCacheUse::Count{(after.*member).hits - (before.*member).hits,
+                                   (after.*member).misses - (before.*member).misses};
+      };
+      return StepCacheUse{count(&StepCacheUse::plans), count(&StepCacheUse::pipelines),
+                          count(&StepCacheUse::bind_groups), after.buffers_made - before.buffers_made};
+    };
+    Session session = engine->new_session();
+    const std::vector<uint32_t> ids(9, 1);
+    const auto rows = [&] { session.score(ids); };
+    const StepCacheUse first = use_of(rows), second = use_of(rows);
+    CHECK(first.plans.hits + first.plans.misses == second.plans.hits);
+    CHECK(first.bind_groups.hits + first.bind_groups.misses == second.bind_groups.hits);
+    CHECK(first.pipelines.hits + first.pipelines.misses == second.pipelines.hits);
+    CHECK(second.plans.misses + second.bind_groups.misses + second.pipelines.misses == 0);
+    CHECK(second.bind_groups.hits > 5 * second.plans.hits);  // dispatches of a step
+    const StepCacheUse all = engine->step_caches();
+    CHECK(all.plans.misses > 0);
+    CHECK(all.pipelines.misses >= 5);  // kinds of dispatches
+    CHECK(all.bind_groups.misses > 5 * all.plans.misses);
+    const StepCacheUse state = use_of([&] { session.state(); });  // too large for the buffer that small reads share
+    CHECK(state.buffers_made > 0);
+    CHECK(state.plans.hits == 0);
   }
 
   TEST_CASE("each mode of loading gives the same text, tells when its first token came, and can be cancelled") {

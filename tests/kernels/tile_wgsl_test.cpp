@@ -91,4 +91,13 @@ TEST_CASE("matmul_tile is good WGSL for every format, kind and shape of tile") {
   CHECK(device.check("fn wrong( {}") != "");
 }
 
+TEST_CASE("limit_matmul is good WGSL for matrices that sum in f32 and in f16") {
+  NullDevice device;
+  const gpu::ShaderLibrary library = kernels::shader_library();
+  gpu::ShaderVariant variant{.shader = "limit_matmul"};
+  CHECK(device.check(gpu::link_wgsl(library, variant)) == "");
+  variant.constants = {{"DIRECT", 0}, {"FOLD", 1}, {"MAT_M", 8}, {"MAT_N", 8}, {"MAT_K", 8}, {"STEPS", 256}};
+  CHECK(device.check(gpu::link_wgsl(library, variant)) == "");
+}
+
 TEST_SUITE_END();

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/matmul.hpp"
+#include "model/runner.hpp"
 #include "model/support.hpp"
 #include "support/files.hpp"
 #include "support/random_model.hpp"
@@ -129,6 +130,51 @@ void check_exact(Tier tier) {
   check_batch(loaded.model, {257, 17, 3, 40, 1}, {0, 20, 1, 1, 60});
 }
 
+/// Feeds a text in steps of at most `step` tokens; logits of the last one, and the state.
+std::pair<std::vector<float>, SessionState> feed_runner(Runner& runner, std::span<const uint32_t> ids, uint32_t step) {
+  kernels::StepInput input(runner.tokens_max());
+  runner.reset_slot(0);
+  for (; !ids.empty(); ids = ids.subspan(std::min<size_t>(step, ids.size()))) {
+    const auto some = ids.first(std::min<size_t>(step, ids.size()));
+    input.clear();
+    input.add_chunk({0, some});
+    input.add_output({uint32_t(some.size()) - 1, 0, false});
+    runner.submit(input);
+  }
+  return {runner.read_logits(), runner.read_state(0)};
+}
+
+/// A chunk of more than 512 tokens, against steps of 512 in the usual working memory.
+void check_large_chunk(Tier tier) {
+  if (!open_device(tier)) return;
+  const TemporaryFolder folder;
+  write_random_gguf(folder / "model", small_model(WeightFormat::f16));
+  format::ModelFile file = format::ModelFile::open(folder / "model");
+  const rwkv7::ModelSource source = rwkv7::read_model_source(file);
+  EngineOptions options;
+  options.tier = gpu::name(tier);
+  options.exact = true;
+  options.max_sessions = 1;
+  Runner usual(file, source, options);
+  options.chunk = 1025;
+  Runner large(file, source, options);
+  CHECK(usual.tokens_max() == 512);
+  CHECK(large.tokens_max() == 2048);
+  CHECK(large.outputs_max() == 512);
+  const Ids ids = some_ids(EngineOptions::kChunkMax, usual.config().n_vocab);
+  for (const size_t length : {size_t(1), size_t(513), ids.size()}) {
+    CAPTURE(length);
+    const auto some = std::span(ids).first(length);
+    const auto [expected, expected_state] = feed_runner(usual, some, 512);
+    const auto [found, state] = feed_runner(large, some, 2048);
+    CHECK(max_difference(found, found) == 0);  // finite
+    CHECK(same_bits(found, expected));
+    CHECK(same_bits(state.wkv, expected_state.wkv));
+    CHECK(same_bits(state.time_shift, expected_state.time_shift));
+    CHECK(same_bits(state.channel_shift, expected_state.channel_shift));
+  }
+}
+
 void check_exact_demo(Tier tier) {
   const auto device = open_device(tier);
   if (!device) return;
@@ -187,6 +233,10 @@ TEST_SUITE("exact") {
   TEST_CASE("exact mode gives the same bits of the demo model on T1") { check_exact_demo(Tier::t1); }
 }
 
+TEST_SUITE("exact_slow") {
+  TEST_CASE("exact mode gives the same bits in steps of 2 048 tokens on T1") { check_large_chunk(Tier::t1); }
+}
+
 TEST_SUITE("fast") {
   TEST_CASE("fast mode agrees with exact on T0") {
     for (const WeightFormat format : {WeightFormat::f16, WeightFormat::q4_k}) check_fast(Tier::t0, format);
@@ -208,6 +258,7 @@ TEST_SUITE("fast_slow") {
 }
 
 TEST_SUITE("t2") {
+  TEST_CASE("exact mode gives the same bits in steps of 2 048 tokens on T2") { check_large_chunk(Tier::t2); }
   TEST_CASE("exact mode gives the same bits in any batch and chunking on T2") { check_exact(Tier::t2); }
   TEST_CASE("fast mode agrees with exact on T2") {
     for (const WeightFormat format : format::kWeightFormats) check_fast(Tier::t2, format);
