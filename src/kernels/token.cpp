@@ -95,6 +95,14 @@ std::vector<gpu::BufferView> weights_of(const TokenStage& stage) {
   return views;
 }
 
+/// Bytes of workgroup memory of token.wgsl.
+uint64_t workgroup_bytes(const TokenModel& model, uint32_t lanes) {
+  const uint64_t octets = std::max(model.n_embd, model.n_ffn) / 8, head = model.head_size;
+  const uint64_t inputs = (octets / 8 * 9 + 8) * 16 + octets * 4;
+  const uint64_t of_head = 8 * head * 4;
+  return inputs + lanes * head / 4 * 8 + of_head + 2 * (sizeof(StageWords) + sizeof(PieceWords)) + 64;
+}
+
 bool is_made_for(const TokenModel& model) {
   if (model.n_embd % 64 != 0 || model.n_ffn % 64 != 0 || model.n_embd % model.head_size != 0) return false;
   for (const TokenStage& stage : model.stages) {
@@ -171,6 +179,8 @@ TokenLayout::TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const 
 
 std::optional<TokenKernel> TokenKernel::make(gpu::Device& device, TokenModel model, uint32_t n_workgroups) {
   if (device.tier() == gpu::Tier::t0 || lanes_of(device, model.head_size) < kLanesMin || !is_made_for(model)) return {};
+  const DeviceLimits& limits = device.limits();
+  if (workgroup_bytes(model, lanes_of(device, model.head_size)) > limits.workgroup_storage_bytes_max) return {};
   for (const TokenStage& stage : model.stages) {
     if (stage.products.size() > n_workgroups) return {};
   }

@@ -5,6 +5,7 @@
 #include <bit>
 #include <chrono>
 #include <future>
+#include <utility>
 
 #include "kernels/limits.hpp"
 #include "kernels/shaders.hpp"
@@ -70,14 +71,17 @@ Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const 
   rwkv7::ModelOptions model = model_options(options);
   model.placement.low_rank_formats = formats.get();
   if (full) file.keep(on_read);
+  model.token = ladder.token_use(impl_->device->info());
   while (!impl_->model) {
     try {
-      model.token = ladder.token_use(impl_->device->info());
       impl_->model = std::make_unique<rwkv7::Model>(*impl_->device, file, source, model,
                                                     progress_of(options, full ? file.file_bytes() : 0));
     } catch (const gpu::CompileError& error) {
+      // Without the kernel for one token first: the other kernels may do.
+      if (std::exchange(model.token, kernels::TokenUse::none) != kernels::TokenUse::none) continue;
       ladder.step_down(error);
       impl_->open(ladder);
+      model.token = ladder.token_use(impl_->device->info());
     }
   }
   file.forget();

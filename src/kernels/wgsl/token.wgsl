@@ -135,10 +135,10 @@ fn piece_of(entry: Entry) -> Piece {
 // Octets of f16, with a gap after each eight: neighbours read spans of eight, whose parts then lie in different banks.
 var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS / 8u * 9u + 8u>;
 var<workgroup> input_sums: array<vec4<f32>, INPUT_OCTETS / 4u>;  // of each octet
+// Sums of four neighbours; in the time mix the up-projections of a head, by channel.
 var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / 4u>;
 var<workgroup> go: u32;
 // Of a head, by channel.
-var<workgroup> ups: array<f32, 4u * HEAD_SIZE>;
 var<workgroup> head_r: array<vec4<f32>, HEAD_SIZE / 4u>;
 var<workgroup> head_w: array<vec4<f32>, HEAD_SIZE / 4u>;
 var<workgroup> head_k: array<vec4<f32>, HEAD_SIZE / 4u>;
@@ -446,7 +446,7 @@ struct HeadWeights {
 
 // Which channel's up-projection an invocation shares.
 struct UpShare {
-  row: u32,       // of ups; 4 HEAD_SIZE: none
+  row: u32,       // of the up-projections; 4 HEAD_SIZE: none
   at: u32,        // quads of `weights`
   low: u32,       // octets of `inputs`
   n_octets: u32,
@@ -530,9 +530,12 @@ fn head_ups(share: UpShare, own: HeadWeights, lane: u32) {
     sum += select(0.0, other, distance < share.lanes);
   }
   if (share.own == 0u && share.row < 4u * HEAD_SIZE) {
-    ups[share.row] = sum;
+    parts[share.row / 2u][share.row & 1u] = sum;
   }
 }
+
+// Of w a v g.
+fn up_projection(which: u32, c: u32) -> f32 { return parts[(which * HEAD_SIZE + c) / 2u][c & 1u]; }
 
 // What a head's recurrence needs of channel c. values: r k v and the first layer's v.
 fn prepare_head(stage: Stage, own: HeadWeights, values: vec4<f32>, head: u32, c: u32) {
@@ -541,15 +544,15 @@ fn prepare_head(stage: Stage, own: HeadWeights, values: vec4<f32>, head: u32, c:
   if (stage.first_layer == 1u) {
     share_f32(V_FIRST + head * HEAD_SIZE + c, v);
   } else {
-    v += (values.w - v) * logistic(factors[2] + ups[2u * HEAD_SIZE + c]);
+    v += (values.w - v) * logistic(factors[2] + up_projection(2u, c));
   }
-  let a = logistic(factors[1] + ups[HEAD_SIZE + c]);
+  let a = logistic(factors[1] + up_projection(1u, c));
   let k = values.y * (1.0 + (a - 1.0) * factors[4]);
   let kk = values.y * factors[3];
   let quad = c / 4u;
   let part = c & 3u;
   head_r[quad][part] = values.x;
-  head_w[quad][part] = exp(-EXP_MINUS_HALF * logistic(factors[0] + ups[c]));
+  head_w[quad][part] = exp(-EXP_MINUS_HALF * logistic(factors[0] + up_projection(0u, c)));
   head_k[quad][part] = k;
   head_kk[quad][part] = kk;
   head_remove[quad][part] = kk * a;
@@ -575,7 +578,7 @@ fn finish_head(factors: array<f32, 8>, head: u32, bonus: f32, c: u32) {
   let scale = 1.0 / sqrt(dot(total, vec4(1.0)) / f32(HEAD_SIZE) + immediates.group_norm_epsilon);
   let channel = head * HEAD_SIZE + c;
   let normed = (head_y[c / 4u][c & 3u] - mean) * scale * factors[6] + factors[7];
-  let gated = (normed + bonus * head_v[c]) * ups[3u * HEAD_SIZE + c];
+  let gated = (normed + bonus * head_v[c]) * up_projection(3u, c);
   let other = subgroupShuffleXor(gated, 1u);
   if ((c & 1u) == 0u) {
     atomicStore(&shared_words[GATED + channel / 2u], packed(vec2(gated, other)));
