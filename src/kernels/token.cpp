@@ -17,7 +17,8 @@ constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2",
 constexpr std::string_view kSpanRoles[] = {"span_0", "span_1", "span_2", "span_3", "span_4", "span_5"};
 constexpr uint32_t kSpan = 64;  // weights
 
-/// The module that multiplies spans of a format; those that have one of their own take inputs in pairs (halves2.wgsl).
+/// The module that multiplies spans of a format; of quantised ones with a module of their own it takes inputs in pairs
+/// (halves2.wgsl).
 std::string_view span_module(WeightFormat format) {
   switch (format) {
     case WeightFormat::q4_k:
@@ -26,12 +27,16 @@ std::string_view span_module(WeightFormat format) {
       return "span_q6_k";
     case WeightFormat::q8_0:
       return "span_q8_0";
+    case WeightFormat::f16:
+      return "span_f16";
     default:
       return "span_units";
   }
 }
 
-bool takes_pairs(WeightFormat format) { return span_module(format) != "span_units"; }
+bool takes_pairs(WeightFormat format) {
+  return format == WeightFormat::q4_k || format == WeightFormat::q6_k || format == WeightFormat::q8_0;
+}
 
 /// Stage and Piece of token.wgsl.
 struct StageWords {

@@ -27,6 +27,7 @@ diagnostic(off, subgroup_uniformity);
 //@const UP_EACH 12
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
+//@const SPAN_OCTETS 8
 // How often a workgroup looks whether the others have arrived: for about a second.
 //@const SPINS_MAX 1000000
 //@const TIME_MIX_VECTORS 8
@@ -352,15 +353,8 @@ fn row_dots_$F(piece: Piece, pair: u32, n_in: u32, first: u32) -> vec2<f32> {
   let next_row = row + piece.row_quads * 4u;
   let n_spans = n_in / 64u;
   var sums = vec2<f32>();
-  var a = load_span_$F(row, n_in, min(first, n_spans - 1u));
-  var b = load_span_$F(next_row, n_in, min(first, n_spans - 1u));
   for (var span = first; span < n_spans; span += piece.team) {
-    let next = min(span + piece.team, n_spans - 1u);
-    let next_a = load_span_$F(row, n_in, next);
-    let next_b = load_span_$F(next_row, n_in, next);
-    sums += span_dots_$F(a, b, span);
-    a = next_a;
-    b = next_b;
+    sums += span_dots_$F(load_span_$F(row, n_in, span), load_span_$F(next_row, n_in, span), span);
   }
   return sums;
 }
