@@ -8,8 +8,11 @@ import math
 import os
 import re
 import struct
+import subprocess
+import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 from program import DEMO_MODEL, GOLDEN, ProgramTest, needs_adapter
 
@@ -170,6 +173,24 @@ class ProfileTest(ProgramTest):
     N_LAYER, N_EMBD, N_FFN, HEAD_SIZE = 6, 512, 2048, 64
     KINDS = {"embed Q4_K": 1, "time_mix": 6, "time_mix.token_shift": 6, "time_mix.low_rank_down F16": 6, "head Q6_K": 1,
              "sample": 1}
+
+    def test_roofline(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, name) for name in ("decode.json", "prefill.json")]
+            for path, n_tokens in zip(paths, ("1", "8")):
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(self.run_json("profile", "--repeat", "1", "-n", n_tokens), file)
+            script = [sys.executable, "tools/roofline.py"]
+            drawn = subprocess.run(script + paths, capture_output=True, text=True, check=True).stdout
+            root = xml.etree.ElementTree.fromstring(drawn)
+            words = [node.text for node in root.iter() if node.tag.endswith("text")]
+            self.assertTrue(any("8 tokens" in word for word in words) and "time_mix" in words, words)
+            with open(paths[0], encoding="utf-8") as file:
+                kinds = [kind for kind in json.load(file)["kinds"] if kind["bytes"] and kind["flops"] and kind["us"]]
+            self.assertGreater(sum(node.tag.endswith("circle") for node in root.iter()), len(kinds))
+            refused = subprocess.run(script + [os.devnull], capture_output=True, text=True)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn(os.devnull, refused.stderr)
 
     def test_json(self):
         profile = self.run_json("profile", "--repeat", "2")

@@ -8,7 +8,8 @@ struct Span {
 
 fn load_span(row: u32, n_in: u32, span: u32) -> Span {
   let at = row + span * 32u;
-  return Span(array(quad(at), quad(at + 4u), quad(at + 8u), quad(at + 12u), quad(at + 16u), quad(at + 20u), quad(at + 24u), quad(at + 28u)));
+  return Span(array(quad(at), quad(at + 4u), quad(at + 8u), quad(at + 12u), quad(at + 16u), quad(at + 20u), quad(at + 24u),
+                    quad(at + 28u)));
 }
 
 // Eight weights times their inputs, four products to each sum in f16.
