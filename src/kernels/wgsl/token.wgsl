@@ -202,7 +202,6 @@ fn sum_of_all(value: f32, lane: u32) -> f32 {
 
 fn arrive(lane: u32) {
   storageBarrier();
-  workgroupBarrier();
   if (lane == 0u) {
     atomicAdd(&shared_words[ARRIVED], 1u);
   }
@@ -391,6 +390,9 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
   let team = lane / piece.team;
   let own = lane - team * piece.team;
   for (var first = 0u; first < n_pairs; first += n_teams) {
+    if (first > 0u) {
+      workgroupBarrier();
+    }
     let pair = first + team;
     var sums = vec2<f32>();
     if (team < n_teams && pair < n_pairs) {
@@ -414,7 +416,6 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
       }
       store_pair(piece, first + lane, total);
     }
-    workgroupBarrier();
   }
 }
 
