@@ -59,7 +59,8 @@ bool fits_f16(const MatrixSource& matrix) {
 }
 
 /// The low-rank matrices of a layer get one format so that they share dispatches: their own where they agree, else f16
-/// (GGUF files keep w1 and w2 in f32 beside f16), else, where f16 would overflow, f32.
+/// (GGUF files keep w1 and w2 in f32 beside f16), else, where f16 would overflow, f32. bf16 gives way to f16, which has
+/// all its bits down to 6e-5 and which the kernel for one token takes.
 WeightFormat low_rank_format(const LayerSource& layer) {
   std::vector<const MatrixSource*> all;
   for (const LowRankSource* pair : {&layer.w, &layer.a, &layer.v, &layer.g}) {
@@ -68,7 +69,7 @@ WeightFormat low_rank_format(const LayerSource& layer) {
   const WeightFormat first = all.front()->tensor->format;
   const bool agree =
       std::all_of(all.begin(), all.end(), [&](const MatrixSource* m) { return m->tensor->format == first; });
-  if (agree && is_plain_float(first)) return first;
+  if (agree && is_plain_float(first) && first != WeightFormat::bf16) return first;
   const bool fits = std::all_of(all.begin(), all.end(), [](const MatrixSource* m) { return fits_f16(*m); });
   return fits ? WeightFormat::f16 : WeightFormat::f32;
 }
