@@ -1,6 +1,7 @@
 #include "bench_measure.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -197,7 +198,8 @@ void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
   try {
     engine.emplace(engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true}));
     results.decode = measure_step(*engine, 1);
-    results.prefill = measure_step(*engine, uint32_t(std::min<size_t>(results.n_prompt, flags.chunk)));
+    // Of a power of two: the work of others is that of the next.
+    results.prefill = measure_step(*engine, std::bit_floor(uint32_t(std::min<size_t>(results.n_prompt, flags.chunk))));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unsupported) throw;
     return;  // the adapter has no clock
