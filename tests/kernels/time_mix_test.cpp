@@ -27,6 +27,7 @@ struct Case {
   std::vector<SequenceChunk> chunks;
   uint32_t tokens_max = 600;
   std::optional<uint32_t> shares;
+  std::optional<kernels::TimeMixForm> form;
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -73,8 +74,19 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
   scene.run([&](const kernels::Context& context) {
     kernels::time_mix(context,
-                      {"test", op.n_embd, op.head_size, op.first_layer, kEpsilon, scene.view(r_k_v), scene.view(up),
-                       scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated), op.shares});
+                      {.label = "test",
+                       .n_embd = op.n_embd,
+                       .head_size = op.head_size,
+                       .first_layer = op.first_layer,
+                       .epsilon = kEpsilon,
+                       .r_k_v = scene.view(r_k_v),
+                       .up = scene.view(up),
+                       .v_first = scene.view(v_first),
+                       .vectors = scene.view(vectors),
+                       .wkv_state = scene.view(state),
+                       .gated = scene.view(gated),
+                       .form = op.form.value_or(kernels::TimeMixForm::blocks),
+                       .shares = op.shares});
   });
   return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
 }
@@ -186,6 +198,26 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
 }
 
 TEST_CASE("heads of the size that trained models have") { check_heads({64}); }
+
+TEST_CASE("every form of the recurrence: chunks of one token, of few and of many, frozen slots, the first layer") {
+  std::vector<SequenceChunk> batch;
+  for (uint32_t slot = 40; slot-- > 0;) batch.push_back({slot, 1, slot % 7 == 3});
+  std::vector<Case> cases = {
+      {"a batch of single tokens", 64, 16, false, batch},
+      {"the first layer", 48, 16, true, {{0, 1}, {2, 1}, {1, 1, true}}},
+      {"longer chunks, an empty one", 32, 16, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}},
+      {"no multiple of an octet", 12, 4, false, {{1, 2}, {0, 1}}},
+  };
+  for (const auto& gpu : test::gpus()) {
+    if (!gpu->half()) continue;
+    for (Case& op : cases) {
+      for (const kernels::TimeMixForm form : {kernels::TimeMixForm::tokens}) {
+        op.form = form;
+        check_case(*gpu, op);
+      }
+    }
+  }
+}
 
 TEST_CASE("a head without keys keeps its norm finite") {
   for (const auto& gpu : test::gpus()) {

@@ -18,3 +18,19 @@ fn share_sum(value: f32) -> f32 {
   }
   return sum;
 }
+
+fn share_sum2(value: vec2<f32>) -> vec2<f32> {
+  var sum = value;
+  for (var distance = 1u; distance < SHARES; distance *= 2u) {
+    sum += subgroupShuffleXor(sum, distance);
+  }
+  return sum;
+}
+
+fn share_sum4(value: vec4<f32>) -> vec4<f32> {
+  var sum = value;
+  for (var distance = 1u; distance < SHARES; distance *= 2u) {
+    sum += subgroupShuffleXor(sum, distance);
+  }
+  return sum;
+}
