@@ -4,11 +4,17 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/bytes.hpp"
+
 namespace ravenwing::kernels {
 namespace {
 
 constexpr uint32_t kBlockMax = 16;
 constexpr uint32_t kSharesMax = 4;
+constexpr uint32_t kTokenSharesMax = 16;
+// Of the form `pairs`: neighbours to a row, rows of a workgroup, tokens prepared at a time.
+constexpr uint32_t kPairSharesMax = 8, kPairsRows = 16, kPairsBlock = 16;
+constexpr uint32_t kNormTokens = 16;  // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
 /// Tokens whose inputs a workgroup has room for: r w k kk kk*a v y of each channel, sums of each quad.
@@ -60,15 +66,25 @@ gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
   return variant;
 }
 
+/// A variant whose invocations share the rows of a head, `most` or fewer of them.
+gpu::ShaderVariant sharing_variant(const Context& context, const TimeMix& op, std::string_view shader, uint32_t most) {
+  const uint32_t quads = op.head_size / 4, shares = neighbours(context, quads, most);
+  gpu::ShaderVariant variant = context.variant(shader);
+  variant.constants.insert(
+      variant.constants.end(),
+      {{"HEAD_SIZE", op.head_size}, {"QUADS", quads}, {"SHARES", shares}, {"QUADS_EACH", quads / shares}});
+  return variant;
+}
+
 gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
-  const uint32_t quads = op.head_size / 4;
-  const uint32_t shares =
-      neighbours(context, quads, std::min(16u, context.recorder.device().limits().invocations_per_workgroup_max / quads));
-  gpu::ShaderVariant variant = context.variant("time_mix_token");
-  variant.constants.insert(variant.constants.end(), {{"HEAD_SIZE", op.head_size},
-                                                     {"QUADS", quads},
-                                                     {"SHARES", shares},
-                                                     {"QUADS_EACH", quads / shares}});
+  const uint32_t room = context.recorder.device().limits().invocations_per_workgroup_max;
+  return sharing_variant(context, op, "time_mix_token", std::min(kTokenSharesMax, room / (op.head_size / 4)));
+}
+
+gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
+  gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairSharesMax);
+  variant.constants.emplace_back("ROWS", std::min(kPairsRows, op.head_size));
+  variant.constants.emplace_back("BLOCK", kPairsBlock);
   return variant;
 }
 
@@ -80,14 +96,32 @@ void time_mix(const Context& context, const TimeMix& op) {
     float epsilon;
   };
   const uint64_t state_size = uint64_t(op.n_embd) * op.head_size;
-  const bool tokens = form_of(context, op) == TimeMixForm::tokens;
-  context.recorder.dispatch(
-      op.label, tokens ? tokens_variant(context, op) : blocks_variant(context, op),
-      {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v), gpu::read(op.up),
-       gpu::read_write(op.v_first), gpu::read(op.vectors), gpu::read_write(op.wkv_state), gpu::read_write(op.gated)},
-      Immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon},
-      gpu::Grid{op.n_embd / op.head_size, context.n_chunks},
-      {8 * state_size * context.n_chunks, kFlopsPerElement * state_size * context.n_tokens});
+  const uint32_t n_head = op.n_embd / op.head_size;
+  const gpu::Work work{8 * state_size * context.n_chunks, kFlopsPerElement * state_size * context.n_tokens};
+  const Immediates immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon};
+  const auto dispatch = [&](const std::string& label, const gpu::ShaderVariant& variant, const gpu::Binding& sixth,
+                            const gpu::Binding& seventh, gpu::Grid grid, gpu::Work its_work) {
+    context.recorder.dispatch(label, variant,
+                              {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v),
+                               gpu::read(op.up), gpu::read_write(op.v_first), gpu::read(op.vectors), sixth, seventh},
+                              immediates, grid, its_work);
+  };
+  const gpu::Binding state = gpu::read_write(op.wkv_state), gated = gpu::read_write(op.gated);
+  switch (form_of(context, op)) {
+    case TimeMixForm::blocks:
+      return dispatch(op.label, blocks_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
+    case TimeMixForm::tokens:
+      return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
+    case TimeMixForm::pairs: {
+      const uint32_t parts = op.head_size / std::min(kPairsRows, op.head_size);
+      dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
+               work);
+      gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairSharesMax);
+      norm.constants.emplace_back("TOKENS", kNormTokens);
+      return dispatch(op.label + ".norm", norm, gpu::read_write(op.y), gated, {n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))},
+                      {});
+    }
+  }
 }
 
 }  // namespace ravenwing::kernels

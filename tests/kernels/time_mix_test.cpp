@@ -72,6 +72,8 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region v_first =
       op.first_layer ? scene.output_acts(plane_size) : scene.in_place_acts(planes(1).spread(data.v_first), 8);
   const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
+  // The bands around it are watched, what is in it is not.
+  const test::Region y = scene.output(size_t(op.tokens_max) * op.n_embd);
   scene.run([&](const kernels::Context& context) {
     kernels::time_mix(context,
                       {.label = "test",
@@ -85,6 +87,7 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
                        .vectors = scene.view(vectors),
                        .wkv_state = scene.view(state),
                        .gated = scene.view(gated),
+                       .y = scene.view(y),
                        .form = op.form.value_or(kernels::TimeMixForm::blocks),
                        .shares = op.shares});
   });
@@ -207,11 +210,13 @@ TEST_CASE("every form of the recurrence: chunks of one token, of few and of many
       {"the first layer", 48, 16, true, {{0, 1}, {2, 1}, {1, 1, true}}},
       {"longer chunks, an empty one", 32, 16, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}},
       {"no multiple of an octet", 12, 4, false, {{1, 2}, {0, 1}}},
+      {"around the ends of a block", 32, 16, false, {{0, 15}, {1, 16}, {2, 17}, {3, 31}, {4, 33}, {5, 48}}},
+      {"the first layer, longer chunks", 32, 16, true, {{1, 34}, {0, 257}}},
   };
   for (const auto& gpu : test::gpus()) {
     if (!gpu->half()) continue;
     for (Case& op : cases) {
-      for (const kernels::TimeMixForm form : {kernels::TimeMixForm::tokens}) {
+      for (const kernels::TimeMixForm form : {kernels::TimeMixForm::tokens, kernels::TimeMixForm::pairs}) {
         op.form = form;
         check_case(*gpu, op);
       }

@@ -11,7 +11,7 @@
 // QUADS / SHARES
 //@const QUADS_EACH 1
 //@import share_subgroup
-// Neighbours of the first rows norm a token, a whole number of SHARES; the analysis cannot know it.
+// SHARES neighbours always go the same way; the analysis cannot know it.
 diagnostic(off, subgroup_uniformity);
 
 @group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
@@ -23,92 +23,115 @@ struct Place {
   head_quad: u32,  // the head's first
   rows: u32,       // i / 4 of the invocation's rows
   own: u32,        // among SHARES
-  state: u32,      // quads
 }
 
-// Four rows of some quads, a row to a column of the matrix.
-alias State = array<mat4x4<f32>, QUADS_EACH>;
-
-struct Token {
-  keys: array<Keys, QUADS_EACH>,
-  v: vec4<f32>,
-}
+// Four rows of the invocation's quads, and of the token in hand the same quads and its value channels: each in a register,
+// an array would be put in memory.
+//@repeat Q QUADS_EACH
+var<private> state_$Q_0: vec4<f32>;
+var<private> state_$Q_1: vec4<f32>;
+var<private> state_$Q_2: vec4<f32>;
+var<private> state_$Q_3: vec4<f32>;
+var<private> keys_$Q: Keys;
+//@end
+var<private> value: vec4<f32>;
 
 // Of an even token and of an odd one, so that a token need not wait until all have normed the one before it.
 var<workgroup> head_y: array<vec4<f32>, 2u * QUADS>;
 var<workgroup> head_v: array<vec4<f32>, 2u * QUADS>;
 
-fn load_token(token: u32, place: Place) -> Token {
-  var result: Token;
+fn load_state(at: u32) {
   //@repeat Q QUADS_EACH
-  result.keys[$Q] = keys_at(row_of(token), place.head_quad + place.own + $Qu * SHARES);
+  state_$Q_0 = wkv_state[at + $Qu * SHARES];
+  state_$Q_1 = wkv_state[at + $Qu * SHARES + QUADS];
+  state_$Q_2 = wkv_state[at + $Qu * SHARES + 2u * QUADS];
+  state_$Q_3 = wkv_state[at + $Qu * SHARES + 3u * QUADS];
   //@end
-  result.v = values_at(row_of(token), place.head_quad + place.rows);
-  return result;
 }
 
-// Group norm, bonus and gate of the head's quads own, own + SHARES and so on. at: of head_y.
-fn finish(token: u32, bonus: f32, place: Place, at: u32) {
-  var sum = 0.0;
-  for (var q = place.own; q < QUADS; q += SHARES) {
-    sum += dot(head_y[at + q], vec4(1.0));
-  }
-  let mean = share_sum(sum) / f32(HEAD_SIZE);
-  sum = 0.0;
-  for (var q = place.own; q < QUADS; q += SHARES) {
-    sum += dot(head_y[at + q] - mean, head_y[at + q] - mean);
-  }
-  let scale = 1.0 / sqrt(share_sum(sum) / f32(HEAD_SIZE) + immediates.epsilon);
-  for (var q = place.own; q < QUADS; q += SHARES) {
-    let quad = place.head_quad + q;
-    let here = row_of(token) + quad;
-    let normed = (head_y[at + q] - mean) * scale * vector_at(6u, quad) + vector_at(7u, quad);
-    gated[here] = Act4((normed + bonus * head_v[at + q]) * vec4<f32>(up[plane(3u) + here]));
-  }
+fn store_state(at: u32) {
+  //@repeat Q QUADS_EACH
+  wkv_state[at + $Qu * SHARES] = state_$Q_0;
+  wkv_state[at + $Qu * SHARES + QUADS] = state_$Q_1;
+  wkv_state[at + $Qu * SHARES + 2u * QUADS] = state_$Q_2;
+  wkv_state[at + $Qu * SHARES + 3u * QUADS] = state_$Q_3;
+  //@end
 }
 
-// S <- S diag(w) - (S kk)(kk a)^T + v k^T; gives S r.
-fn advance(state: ptr<function, State>, token: Token, squares: f32) -> vec4<f32> {
+fn load_token(token: u32, place: Place) {
+  //@repeat Q QUADS_EACH
+  keys_$Q = keys_at(row_of(token), place.head_quad + place.own + $Qu * SHARES);
+  //@end
+  value = values_at(row_of(token), place.head_quad + place.rows);
+}
+
+// S <- S diag(w) - (S kk)(kk a)^T + v k^T; gives S r. squares: the sum of kk^2.
+fn advance(squares: f32) -> vec4<f32> {
   let inverse_norm = inverse_key_norm(squares);
   var sums = vec4<f32>();
   //@repeat Q QUADS_EACH
-  sums += token.keys[$Q].kk * (*state)[$Q];
+  sums += vec4(dot(state_$Q_0, keys_$Q.kk), dot(state_$Q_1, keys_$Q.kk), dot(state_$Q_2, keys_$Q.kk), dot(state_$Q_3, keys_$Q.kk));
   //@end
   let removed = share_sum4(sums) * inverse_norm * inverse_norm;
-  let v = token.v;
   sums = vec4<f32>();
   //@repeat Q QUADS_EACH
   {
-    let keys = token.keys[$Q];
+    let keys = keys_$Q;
     let remove = keys.kk * keys.a;
-    let s = (*state)[$Q];
-    let next = mat4x4(s[0] * keys.w - removed.x * remove + v.x * keys.k, s[1] * keys.w - removed.y * remove + v.y * keys.k,
-                      s[2] * keys.w - removed.z * remove + v.z * keys.k, s[3] * keys.w - removed.w * remove + v.w * keys.k);
-    sums += keys.r * next;
-    (*state)[$Q] = next;
+    state_$Q_0 = state_$Q_0 * keys.w - removed.x * remove + value.x * keys.k;
+    state_$Q_1 = state_$Q_1 * keys.w - removed.y * remove + value.y * keys.k;
+    state_$Q_2 = state_$Q_2 * keys.w - removed.z * remove + value.z * keys.k;
+    state_$Q_3 = state_$Q_3 * keys.w - removed.w * remove + value.w * keys.k;
+    sums += vec4(dot(state_$Q_0, keys.r), dot(state_$Q_1, keys.r), dot(state_$Q_2, keys.r), dot(state_$Q_3, keys.r));
   }
   //@end
   return share_sum4(sums);
 }
 
-fn advance_token(state: ptr<function, State>, token: Token, index: u32, place: Place, parity: u32) {
+// Group norm, bonus and gate of the head's quads own, own + SHARES and so on. at: of head_y.
+fn finish(token: u32, bonus: f32, place: Place, at: u32) {
+  var sum = 0.0;
+  //@repeat Q QUADS_EACH
+  sum += dot(head_y[at + place.own + $Qu * SHARES], vec4(1.0));
+  //@end
+  let mean = share_sum(sum) / f32(HEAD_SIZE);
+  sum = 0.0;
+  //@repeat Q QUADS_EACH
+  {
+    let difference = head_y[at + place.own + $Qu * SHARES] - mean;
+    sum += dot(difference, difference);
+  }
+  //@end
+  let scale = 1.0 / sqrt(share_sum(sum) / f32(HEAD_SIZE) + immediates.epsilon);
+  //@repeat Q QUADS_EACH
+  {
+    let q = place.own + $Qu * SHARES;
+    let quad = place.head_quad + q;
+    let here = row_of(token) + quad;
+    let normed = (head_y[at + q] - mean) * scale * vector_at(6u, quad) + vector_at(7u, quad);
+    gated[here] = Act4((normed + bonus * head_v[at + q]) * vec4<f32>(up[plane(3u) + here]));
+  }
+  //@end
+}
+
+fn advance_token(token: u32, place: Place, parity: u32) {
   var sums = vec2<f32>();
   //@repeat Q QUADS_EACH
-  sums += token.keys[$Q].sums;
+  sums += keys_$Q.sums;
   //@end
   sums = share_sum2(sums);
-  let y = advance(state, token, sums.x);
+  let y = advance(sums.x);
   let at = parity * QUADS;
   if (place.own == 0u) {
     head_y[at + place.rows] = y;
-    head_v[at + place.rows] = token.v;
+    head_v[at + place.rows] = value;
     if (immediates.first_layer == 1u) {
-      v_first[row_of(index) + place.head_quad + place.rows] = Act4(token.v);
+      v_first[row_of(token) + place.head_quad + place.rows] = Act4(value);
     }
   }
   workgroupBarrier();
   if (place.rows == 0u) {
-    finish(index, sums.y, place, at);
+    finish(token, sums.y, place, at);
   }
 }
 
@@ -123,28 +146,19 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let rows = index / SHARES;
   let own = index % SHARES;
   let first_row = (chunk.slot * (immediates.n_embd / HEAD_SIZE) + workgroup.x) * HEAD_SIZE + rows * 4u;
-  let place = Place(workgroup.x * QUADS, rows, own, first_row * QUADS + own);
-  var state: State;
-  //@repeat Q QUADS_EACH
-  state[$Q] = mat4x4(wkv_state[place.state + $Qu * SHARES], wkv_state[place.state + $Qu * SHARES + QUADS],
-                     wkv_state[place.state + $Qu * SHARES + 2u * QUADS], wkv_state[place.state + $Qu * SHARES + 3u * QUADS]);
-  //@end
+  let place = Place(workgroup.x * QUADS, rows, own);
+  let state_at = first_row * QUADS + own;
+  load_state(state_at);
   let frozen = control_frozen(chunk.slot);
-  var token = load_token(chunk.first, place);
+  load_token(chunk.first, place);
   for (var t = 0u; ; t++) {
-    advance_token(&state, token, chunk.first + t, place, t & 1u);
+    advance_token(chunk.first + t, place, t & 1u);
     if (t + 1u >= chunk.count) {
       break;
     }
-    token = load_token(chunk.first + t + 1u, place);
+    load_token(chunk.first + t + 1u, place);
   }
-  if (frozen) {
-    return;
+  if (!frozen) {
+    store_state(state_at);
   }
-  //@repeat Q QUADS_EACH
-  wkv_state[place.state + $Qu * SHARES] = state[$Q][0];
-  wkv_state[place.state + $Qu * SHARES + QUADS] = state[$Q][1];
-  wkv_state[place.state + $Qu * SHARES + 2u * QUADS] = state[$Q][2];
-  wkv_state[place.state + $Qu * SHARES + 3u * QUADS] = state[$Q][3];
-  //@end
 }

@@ -1,0 +1,218 @@
+// The recurrence of time_mix.wgsl for long chunks, two tokens at a time. With b = kk a, and p = S kk of each token:
+//   p1 = S kk1;  p2 = S (w1 kk2) - p1 (b1 . kk2) + v1 (k1 . kk2)
+//   y1 = S (w1 r1) - p1 (b1 . r1) + v1 (k1 . r1)
+//   y2 = S (w1 w2 r2) - p1 (b1 w2 . r2) + v1 (k1 w2 . r2) - p2 (b2 . r2) + v2 (k2 . r2)
+//   S <- S diag(w1 w2) - p1 (b1 w2)^T + v1 (k1 w2)^T - p2 b2^T + v2 k2^T
+// so that four sums over S are on their way at once and a pair waits once for its neighbours. Vectors and products of two of
+// them do not depend on S: half of the workgroup prepares them for the next BLOCK of tokens while the other half advances S
+// through this one. A token beyond the chunk's last is one that leaves S as it is.
+// One workgroup: ROWS rows i of S (value channels) of one (chunk, head), as their recurrences do not depend on each other;
+// the norm over a head is time_mix_norm.wgsl's. Grid: x: heads times HEAD_SIZE / ROWS, y: chunks. Oracle: time_mix_ref.cpp.
+//@import time_mix_inputs
+//@const HEAD_SIZE 64
+// HEAD_SIZE / 4
+//@const QUADS 16
+//@const ROWS 16
+//@const BLOCK 16
+// Neighbours to a row: each has QUADS_EACH quads of it, own, own + SHARES and so on.
+//@const SHARES 8
+//@const QUADS_EACH 2
+//@import share_subgroup
+// SHARES neighbours always go the same way; the analysis cannot know it.
+diagnostic(off, subgroup_uniformity);
+
+@group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;                // S r: [TOKENS_MAX, n_embd]
+
+const PAIRS = BLOCK / 2u;
+const ADVANCING = ROWS * SHARES;
+const PREPARING = PAIRS * SHARES;
+const WORKGROUP_SIZE = ADVANCING + PREPARING;
+
+//@repeat Q QUADS_EACH
+var<private> state_$Q: vec4<f32>;
+//@end
+
+// Of the block at hand and of the next one; per pair and quad of key channels.
+var<workgroup> pair_kk1: array<vec4<f32>, 2u * PAIRS * QUADS>;
+var<workgroup> pair_kk2: array<vec4<f32>, 2u * PAIRS * QUADS>;  // w1 kk2
+var<workgroup> pair_r1: array<vec4<f32>, 2u * PAIRS * QUADS>;   // w1 r1
+var<workgroup> pair_r2: array<vec4<f32>, 2u * PAIRS * QUADS>;   // w1 w2 r2
+var<workgroup> pair_w: array<vec4<f32>, 2u * PAIRS * QUADS>;    // w1 w2
+var<workgroup> pair_b1: array<vec4<f32>, 2u * PAIRS * QUADS>;   // b1 w2
+var<workgroup> pair_k1: array<vec4<f32>, 2u * PAIRS * QUADS>;   // k1 w2
+var<workgroup> pair_b2: array<vec4<f32>, 2u * PAIRS * QUADS>;
+var<workgroup> pair_k2: array<vec4<f32>, 2u * PAIRS * QUADS>;
+// Per pair.
+var<workgroup> pair_dots1: array<vec4<f32>, 2u * PAIRS>;  // b1 . kk2, k1 . kk2, b1 . r1, k1 . r1
+var<workgroup> pair_dots2: array<vec4<f32>, 2u * PAIRS>;  // b1 w2 . r2, k1 w2 . r2, b2 . r2, k2 . r2
+var<workgroup> pair_v: array<f32, 2u * BLOCK * ROWS>;
+
+// What a workgroup is about.
+struct Rows {
+  head_quad: u32,  // the head's first
+  first: u32,      // of the rows, in the head
+  token: u32,      // the chunk's first
+  count: u32,
+}
+
+// Of a token that may not be there: one that changes nothing.
+fn keys_or_none(rows: Rows, t: u32, quad: u32) -> Keys {
+  let keys = keys_at(row_of(rows.token + min(t, rows.count - 1u)), rows.head_quad + quad);
+  let there = t < rows.count;
+  let none = vec4<f32>();
+  return Keys(select(none, keys.r, there), select(vec4(1.0), keys.w, there), select(none, keys.k, there),
+              select(none, keys.kk, there), keys.a, select(vec2<f32>(), keys.sums, there));
+}
+
+// The pair that begins with token t of the chunk, as pair `at` of those in workgroup memory.
+fn prepare_keys(rows: Rows, t: u32, at: u32, own: u32) {
+  var squares = vec2<f32>();
+  //@repeat Q QUADS_EACH
+  let first_$Q = keys_or_none(rows, t, own + $Qu * SHARES);
+  let second_$Q = keys_or_none(rows, t + 1u, own + $Qu * SHARES);
+  squares += vec2(first_$Q.sums.x, second_$Q.sums.x);
+  //@end
+  squares = share_sum2(squares);
+  let norm1 = inverse_key_norm(squares.x);
+  let norm2 = inverse_key_norm(squares.y);
+  var dots1 = vec4<f32>();
+  var dots2 = vec4<f32>();
+  //@repeat Q QUADS_EACH
+  {
+    let one = first_$Q;
+    let two = second_$Q;
+    let kk1 = one.kk * norm1;
+    let kk2 = two.kk * norm2;
+    let b1 = kk1 * one.a;
+    let b2 = kk2 * two.a;
+    let b1_w2 = b1 * two.w;
+    let k1_w2 = one.k * two.w;
+    let quad = at * QUADS + own + $Qu * SHARES;
+    pair_kk1[quad] = kk1;
+    pair_kk2[quad] = kk2 * one.w;
+    pair_r1[quad] = one.r * one.w;
+    pair_r2[quad] = two.r * two.w * one.w;
+    pair_w[quad] = one.w * two.w;
+    pair_b1[quad] = b1_w2;
+    pair_k1[quad] = k1_w2;
+    pair_b2[quad] = b2;
+    pair_k2[quad] = two.k;
+    dots1 += vec4(dot(b1, kk2), dot(one.k, kk2), dot(b1, one.r), dot(one.k, one.r));
+    dots2 += vec4(dot(b1_w2, two.r), dot(k1_w2, two.r), dot(b2, two.r), dot(two.k, two.r));
+  }
+  //@end
+  dots1 = share_sum4(dots1);
+  dots2 = share_sum4(dots2);
+  if (own == 0u) {
+    pair_dots1[at] = dots1;
+    pair_dots2[at] = dots2;
+  }
+}
+
+// Values of the workgroup's rows for the two tokens.
+fn prepare_values(rows: Rows, t: u32, at: u32, own: u32) {
+  for (var item = own; item < ROWS / 2u; item += SHARES) {
+    let which = item / (ROWS / 4u);
+    let quad = item % (ROWS / 4u);
+    let there = t + which < rows.count;
+    let row = row_of(rows.token + min(t + which, rows.count - 1u));
+    let channels = rows.head_quad + rows.first / 4u + quad;
+    let v = select(vec4<f32>(), values_at(row, channels), there);
+    if (there && immediates.first_layer == 1u) {
+      v_first[row + channels] = Act4(v);
+    }
+    let to = (2u * at + which) * ROWS + quad * 4u;
+    pair_v[to] = v.x;
+    pair_v[to + 1u] = v.y;
+    pair_v[to + 2u] = v.z;
+    pair_v[to + 3u] = v.w;
+  }
+}
+
+fn prepare(rows: Rows, block: u32, index: u32) {
+  let pair = index / SHARES;
+  let t = block * BLOCK + pair * 2u;
+  if (t < rows.count) {
+    let at = (block & 1u) * PAIRS + pair;
+    prepare_values(rows, t, at, index % SHARES);
+    prepare_keys(rows, t, at, index % SHARES);
+  }
+}
+
+fn advance_pair(at: u32, row: u32, own: u32) -> vec2<f32> {
+  var sums = vec4<f32>();
+  //@repeat Q QUADS_EACH
+  {
+    let quad = at * QUADS + own + $Qu * SHARES;
+    sums += vec4(dot(state_$Q, pair_kk1[quad]), dot(state_$Q, pair_kk2[quad]), dot(state_$Q, pair_r1[quad]),
+                 dot(state_$Q, pair_r2[quad]));
+  }
+  //@end
+  sums = share_sum4(sums);
+  let v1 = pair_v[2u * at * ROWS + row];
+  let v2 = pair_v[(2u * at + 1u) * ROWS + row];
+  let dots1 = pair_dots1[at];
+  let dots2 = pair_dots2[at];
+  let p1 = sums.x;
+  let p2 = sums.y - p1 * dots1.x + v1 * dots1.y;
+  //@repeat Q QUADS_EACH
+  {
+    let quad = at * QUADS + own + $Qu * SHARES;
+    state_$Q = state_$Q * pair_w[quad] - p1 * pair_b1[quad] + v1 * pair_k1[quad] - p2 * pair_b2[quad] + v2 * pair_k2[quad];
+  }
+  //@end
+  return vec2(sums.z - p1 * dots1.z + v1 * dots1.w, sums.w - p1 * dots2.x + v1 * dots2.y - p2 * dots2.z + v2 * dots2.w);
+}
+
+fn advance_block(rows: Rows, block: u32, row: u32, own: u32) {
+  let channel = rows.head_quad * 4u + rows.first + row;
+  let t_end = min(rows.count, (block + 1u) * BLOCK);
+  var at = (block & 1u) * PAIRS;
+  for (var t = block * BLOCK; t < t_end; t += 2u) {
+    let both = advance_pair(at, row, own);
+    if (own == 0u) {
+      y[(rows.token + t) * immediates.n_embd + channel] = both.x;
+      if (t + 1u < t_end) {
+        y[(rows.token + t + 1u) * immediates.n_embd + channel] = both.y;
+      }
+    }
+    at++;
+  }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
+  let chunk = step_chunk(workgroup.y);
+  if (workgroup.y >= step_n_chunks() || chunk.count == 0u) {
+    return;
+  }
+  let head = workgroup.x / (HEAD_SIZE / ROWS);
+  let rows = Rows(head * QUADS, workgroup.x % (HEAD_SIZE / ROWS) * ROWS, chunk.first, chunk.count);
+  let index = lane_index(lane);
+  let advances = index < ADVANCING;
+  let row = index / SHARES;
+  let own = index % SHARES;
+  let state_row = (chunk.slot * (immediates.n_embd / HEAD_SIZE) + head) * HEAD_SIZE + rows.first + row;
+  if (advances) {
+    //@repeat Q QUADS_EACH
+    state_$Q = wkv_state[state_row * QUADS + own + $Qu * SHARES];
+    //@end
+  } else {
+    prepare(rows, 0u, index - ADVANCING);
+  }
+  workgroupBarrier();
+  for (var block = 0u; block * BLOCK < chunk.count; block++) {
+    if (advances) {
+      advance_block(rows, block, row, own);
+    } else {
+      prepare(rows, block + 1u, index - ADVANCING);
+    }
+    workgroupBarrier();
+  }
+  if (advances && !control_frozen(chunk.slot)) {
+    //@repeat Q QUADS_EACH
+    wkv_state[state_row * QUADS + own + $Qu * SHARES] = state_$Q;
+    //@end
+  }
+}
