@@ -12,8 +12,8 @@ namespace {
 constexpr uint32_t kBlockMax = 16;
 constexpr uint32_t kSharesMax = 4;
 constexpr uint32_t kTokenSharesMax = 16;
-// Of the form `pairs`: neighbours to a row, rows of a workgroup, tokens prepared at a time.
-constexpr uint32_t kPairSharesMax = 8, kPairsRows = 16, kPairsBlock = 16;
+// Of the form `pairs`: neighbours to two rows, rows of a workgroup, tokens prepared at a time.
+constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsBlock = 16;
 constexpr uint32_t kNormTokens = 16;  // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
@@ -43,12 +43,26 @@ uint32_t neighbours(const Context& context, uint32_t quads, uint32_t most) {
   return result;
 }
 
-TimeMixForm form_of(const Context& context, const TimeMix& op) {
+/// Workgroup memory of the form `pairs`: of two blocks nine vectors and six dot products a pair, v of each token.
+uint32_t pairs_bytes(uint32_t head_size) { return 4 * kPairsBlock * (9 * head_size + 10 + 2 * kPairsRows); }
+
+/// Whether the device can compute heads of a size in a form.
+bool has_form(const Context& context, uint32_t head_size, TimeMixForm form) {
   const DeviceInfo& device = context.recorder.device().info();
-  // Each shader more takes software seconds to compile.
-  if (op.form) return *op.form;
-  if (op.exact || device.software || context.tier() == gpu::Tier::t0) return TimeMixForm::blocks;
-  return context.n_tokens <= context.n_chunks ? TimeMixForm::tokens : TimeMixForm::blocks;
+  if (form == TimeMixForm::blocks) return true;
+  if (context.tier() == gpu::Tier::t0) return false;
+  return form == TimeMixForm::tokens ||
+         (head_size % kPairsRows == 0 && device.subgroup_size_min >= kPairsShares &&
+          pairs_bytes(head_size) <= device.limits.workgroup_storage_bytes_max);
+}
+
+TimeMixForm form_of(const Context& context, const TimeMix& op) {
+  TimeMixForm form = TimeMixForm::blocks;
+  if (op.form)
+    form = *op.form;
+  else if (!op.exact && !context.recorder.device().info().software)  // software compiles each shader for seconds
+    form = context.n_tokens <= context.n_chunks ? TimeMixForm::tokens : TimeMixForm::pairs;
+  return has_form(context, op.head_size, form) ? form : TimeMixForm::blocks;
 }
 
 gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
@@ -82,9 +96,10 @@ gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
 }
 
 gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
-  gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairSharesMax);
-  variant.constants.emplace_back("ROWS", std::min(kPairsRows, op.head_size));
+  gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairsShares);
+  variant.constants.emplace_back("ROWS", kPairsRows);
   variant.constants.emplace_back("BLOCK", kPairsBlock);
+  variant.constants.emplace_back("PAIRS", kPairsBlock / 2);
   return variant;
 }
 
@@ -113,10 +128,10 @@ void time_mix(const Context& context, const TimeMix& op) {
     case TimeMixForm::tokens:
       return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
     case TimeMixForm::pairs: {
-      const uint32_t parts = op.head_size / std::min(kPairsRows, op.head_size);
+      const uint32_t parts = op.head_size / kPairsRows;
       dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
                work);
-      gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairSharesMax);
+      gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairsShares);
       norm.constants.emplace_back("TOKENS", kNormTokens);
       return dispatch(op.label + ".norm", norm, gpu::read_write(op.y), gated, {n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))},
                       {});

@@ -208,10 +208,11 @@ TEST_CASE("every form of the recurrence: chunks of one token, of few and of many
   std::vector<Case> cases = {
       {"a batch of single tokens", 64, 16, false, batch},
       {"the first layer", 48, 16, true, {{0, 1}, {2, 1}, {1, 1, true}}},
-      {"longer chunks, an empty one", 32, 16, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}},
+      {"longer chunks, an empty one", 64, 32, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}},
       {"no multiple of an octet", 12, 4, false, {{1, 2}, {0, 1}}},
-      {"around the ends of a block", 32, 16, false, {{0, 15}, {1, 16}, {2, 17}, {3, 31}, {4, 33}, {5, 48}}},
-      {"the first layer, longer chunks", 32, 16, true, {{1, 34}, {0, 257}}},
+      {"around the ends of a block", 64, 32, false, {{0, 15}, {1, 16}, {2, 17}, {3, 31}, {4, 33}, {5, 48}}},
+      {"two quads to an invocation", 128, 64, false, {{0, 50}, {1, 19, true}}},
+      {"the first layer, longer chunks", 64, 32, true, {{1, 34}, {0, 257}}},
   };
   for (const auto& gpu : test::gpus()) {
     if (!gpu->half()) continue;

@@ -6,15 +6,18 @@
 // so that four sums over S are on their way at once and a pair waits once for its neighbours. Vectors and products of two of
 // them do not depend on S: half of the workgroup prepares them for the next BLOCK of tokens while the other half advances S
 // through this one. A token beyond the chunk's last is one that leaves S as it is.
-// One workgroup: ROWS rows i of S (value channels) of one (chunk, head), as their recurrences do not depend on each other;
+// One workgroup: ROWS rows i of S (value channels) of one (chunk, head), as their recurrences do not depend on each other, two
+// of them to SHARES neighbours, so that a vector read from workgroup memory serves two;
 // the norm over a head is time_mix_norm.wgsl's. Grid: x: heads times HEAD_SIZE / ROWS, y: chunks. Oracle: time_mix_ref.cpp.
 //@import time_mix_inputs
 //@const HEAD_SIZE 64
 // HEAD_SIZE / 4
 //@const QUADS 16
-//@const ROWS 16
+//@const ROWS 32
 //@const BLOCK 16
-// Neighbours to a row: each has QUADS_EACH quads of it, own, own + SHARES and so on.
+// BLOCK / 2
+//@const PAIRS 8
+// Neighbours to two rows: each has QUADS_EACH quads of both, own, own + SHARES and so on. pair_sums is made for eight.
 //@const SHARES 8
 //@const QUADS_EACH 2
 //@import share_subgroup
@@ -24,13 +27,13 @@ diagnostic(off, subgroup_uniformity);
 @group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;                // S r: [TOKENS_MAX, n_embd]
 
-const PAIRS = BLOCK / 2u;
-const ADVANCING = ROWS * SHARES;
+const ADVANCING = ROWS / 2u * SHARES;
 const PREPARING = PAIRS * SHARES;
 const WORKGROUP_SIZE = ADVANCING + PREPARING;
 
 //@repeat Q QUADS_EACH
-var<private> state_$Q: vec4<f32>;
+var<private> even_$Q: vec4<f32>;  // of the first row
+var<private> odd_$Q: vec4<f32>;   // of the second
 //@end
 
 // Of the block at hand and of the next one; per pair and quad of key channels.
@@ -44,9 +47,9 @@ var<workgroup> pair_k1: array<vec4<f32>, 2u * PAIRS * QUADS>;   // k1 w2
 var<workgroup> pair_b2: array<vec4<f32>, 2u * PAIRS * QUADS>;
 var<workgroup> pair_k2: array<vec4<f32>, 2u * PAIRS * QUADS>;
 // Per pair.
-var<workgroup> pair_dots1: array<vec4<f32>, 2u * PAIRS>;  // b1 . kk2, k1 . kk2, b1 . r1, k1 . r1
-var<workgroup> pair_dots2: array<vec4<f32>, 2u * PAIRS>;  // b1 w2 . r2, k1 w2 . r2, b2 . r2, k2 . r2
-var<workgroup> pair_v: array<f32, 2u * BLOCK * ROWS>;
+var<workgroup> pair_dots: array<vec2<f32>, 2u * PAIRS>;         // b1 . kk2, k1 . kk2
+var<workgroup> pair_y_dots: array<vec4<f32>, 2u * 2u * PAIRS>;  // y1: b1 . r1, k1 . r1, 0, 0; y2: b1 w2 . r2, k1 w2 . r2, b2 . r2, k2 . r2
+var<workgroup> pair_v: array<vec2<f32>, 2u * BLOCK * ROWS / 2u>;  // of each token, by two rows
 
 // What a workgroup is about.
 struct Rows {
@@ -105,8 +108,9 @@ fn prepare_keys(rows: Rows, t: u32, at: u32, own: u32) {
   dots1 = share_sum4(dots1);
   dots2 = share_sum4(dots2);
   if (own == 0u) {
-    pair_dots1[at] = dots1;
-    pair_dots2[at] = dots2;
+    pair_dots[at] = dots1.xy;
+    pair_y_dots[2u * at] = vec4(dots1.zw, 0.0, 0.0);
+    pair_y_dots[2u * at + 1u] = dots2;
   }
 }
 
@@ -122,63 +126,81 @@ fn prepare_values(rows: Rows, t: u32, at: u32, own: u32) {
     if (there && immediates.first_layer == 1u) {
       v_first[row + channels] = Act4(v);
     }
-    let to = (2u * at + which) * ROWS + quad * 4u;
-    pair_v[to] = v.x;
-    pair_v[to + 1u] = v.y;
-    pair_v[to + 2u] = v.z;
-    pair_v[to + 3u] = v.w;
+    let to = (2u * at + which) * (ROWS / 2u) + quad * 2u;
+    pair_v[to] = v.xy;
+    pair_v[to + 1u] = v.zw;
   }
 }
 
 fn prepare(rows: Rows, block: u32, index: u32) {
   let pair = index / SHARES;
   let t = block * BLOCK + pair * 2u;
-  if (t < rows.count) {
-    let at = (block & 1u) * PAIRS + pair;
-    prepare_values(rows, t, at, index % SHARES);
-    prepare_keys(rows, t, at, index % SHARES);
-  }
+  let at = (block & 1u) * PAIRS + pair;
+  prepare_values(rows, t, at, index % SHARES);
+  prepare_keys(rows, t, at, index % SHARES);
 }
 
-fn advance_pair(at: u32, row: u32, own: u32) -> vec2<f32> {
-  var sums = vec4<f32>();
+// Of both rows the sums p1, p2, y1, y2 over eight neighbours, one to each of them: first and second half have a row, and so on.
+fn pair_sums(even: vec4<f32>, odd: vec4<f32>, own: u32) -> f32 {
+  let second = (own & 4u) != 0u;
+  let of_row = select(even, odd, second) + subgroupShuffleXor(select(odd, even, second), 4u);
+  let of_y = (own & 2u) != 0u;
+  let both = select(of_row.xy, of_row.zw, of_y) + subgroupShuffleXor(select(of_row.zw, of_row.xy, of_y), 2u);
+  let last = (own & 1u) != 0u;
+  return select(both.x, both.y, last) + subgroupShuffleXor(select(both.y, both.x, last), 1u);
+}
+
+// Takes S through a pair. Gives y of the row and token that are the invocation's, where it has one. group: of two rows.
+fn advance_pair(at: u32, group: u32, own: u32, neighbours: u32) -> f32 {
+  var even = vec4<f32>();
+  var odd = vec4<f32>();
   //@repeat Q QUADS_EACH
   {
     let quad = at * QUADS + own + $Qu * SHARES;
-    sums += vec4(dot(state_$Q, pair_kk1[quad]), dot(state_$Q, pair_kk2[quad]), dot(state_$Q, pair_r1[quad]),
-                 dot(state_$Q, pair_r2[quad]));
+    let kk1 = pair_kk1[quad];
+    let kk2 = pair_kk2[quad];
+    let r1 = pair_r1[quad];
+    let r2 = pair_r2[quad];
+    even += vec4(dot(even_$Q, kk1), dot(even_$Q, kk2), dot(even_$Q, r1), dot(even_$Q, r2));
+    odd += vec4(dot(odd_$Q, kk1), dot(odd_$Q, kk2), dot(odd_$Q, r1), dot(odd_$Q, r2));
   }
   //@end
-  sums = share_sum4(sums);
-  let v1 = pair_v[2u * at * ROWS + row];
-  let v2 = pair_v[(2u * at + 1u) * ROWS + row];
-  let dots1 = pair_dots1[at];
-  let dots2 = pair_dots2[at];
-  let p1 = sums.x;
-  let p2 = sums.y - p1 * dots1.x + v1 * dots1.y;
+  let sum = pair_sums(even, odd, own);
+  let v1 = pair_v[2u * at * (ROWS / 2u) + group];
+  let v2 = pair_v[(2u * at + 1u) * (ROWS / 2u) + group];
+  let dots = pair_dots[at];
+  let p1 = vec2(subgroupShuffle(sum, neighbours), subgroupShuffle(sum, neighbours + 4u));
+  let p2 = vec2(subgroupShuffle(sum, neighbours + 1u), subgroupShuffle(sum, neighbours + 5u)) - p1 * dots.x + v1 * dots.y;
   //@repeat Q QUADS_EACH
   {
     let quad = at * QUADS + own + $Qu * SHARES;
-    state_$Q = state_$Q * pair_w[quad] - p1 * pair_b1[quad] + v1 * pair_k1[quad] - p2 * pair_b2[quad] + v2 * pair_k2[quad];
+    let w = pair_w[quad];
+    let b1 = pair_b1[quad];
+    let k1 = pair_k1[quad];
+    let b2 = pair_b2[quad];
+    let k2 = pair_k2[quad];
+    even_$Q = even_$Q * w - p1.x * b1 + v1.x * k1 - p2.x * b2 + v2.x * k2;
+    odd_$Q = odd_$Q * w - p1.y * b1 + v1.y * k1 - p2.y * b2 + v2.y * k2;
   }
   //@end
-  return vec2(sums.z - p1 * dots1.z + v1 * dots1.w, sums.w - p1 * dots2.x + v1 * dots2.y - p2 * dots2.z + v2 * dots2.w);
+  let y_dots = pair_y_dots[2u * at + (own & 1u)];
+  let changes = -p1 * y_dots.x + v1 * y_dots.y - p2 * y_dots.z + v2 * y_dots.w;
+  return sum + select(changes.x, changes.y, own >= 4u);
 }
 
-fn advance_block(rows: Rows, block: u32, row: u32, own: u32) {
-  let channel = rows.head_quad * 4u + rows.first + row;
-  let t_end = min(rows.count, (block + 1u) * BLOCK);
-  var at = (block & 1u) * PAIRS;
-  for (var t = block * BLOCK; t < t_end; t += 2u) {
-    let both = advance_pair(at, row, own);
-    if (own == 0u) {
-      y[(rows.token + t) * immediates.n_embd + channel] = both.x;
-      if (t + 1u < t_end) {
-        y[(rows.token + t + 1u) * immediates.n_embd + channel] = both.y;
-      }
-    }
-    at++;
+// Through all pairs of a block, that its loads may run ahead; those beyond the chunk's last token leave S as it is.
+fn advance_block(rows: Rows, block: u32, group: u32, lane: Lane) {
+  let own = lane.in_subgroup % SHARES;
+  let neighbours = lane.in_subgroup - own;
+  let channel = rows.head_quad * 4u + rows.first + group * 2u + own / 4u;
+  let t_first = block * BLOCK + (own & 1u);
+  let at = (block & 1u) * PAIRS;
+  //@repeat P PAIRS
+  let y_$P = advance_pair(at + $Pu, group, own, neighbours);
+  if ((own & 2u) != 0u && t_first + 2u * $Pu < rows.count) {
+    y[(rows.token + t_first + 2u * $Pu) * immediates.n_embd + channel] = y_$P;
   }
+  //@end
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -191,12 +213,13 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let rows = Rows(head * QUADS, workgroup.x % (HEAD_SIZE / ROWS) * ROWS, chunk.first, chunk.count);
   let index = lane_index(lane);
   let advances = index < ADVANCING;
-  let row = index / SHARES;
-  let own = index % SHARES;
-  let state_row = (chunk.slot * (immediates.n_embd / HEAD_SIZE) + head) * HEAD_SIZE + rows.first + row;
+  let group = index / SHARES;
+  let row = (chunk.slot * (immediates.n_embd / HEAD_SIZE) + head) * HEAD_SIZE + rows.first + group * 2u;
+  let state_at = row * QUADS + index % SHARES;
   if (advances) {
     //@repeat Q QUADS_EACH
-    state_$Q = wkv_state[state_row * QUADS + own + $Qu * SHARES];
+    even_$Q = wkv_state[state_at + $Qu * SHARES];
+    odd_$Q = wkv_state[state_at + $Qu * SHARES + QUADS];
     //@end
   } else {
     prepare(rows, 0u, index - ADVANCING);
@@ -204,7 +227,7 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   workgroupBarrier();
   for (var block = 0u; block * BLOCK < chunk.count; block++) {
     if (advances) {
-      advance_block(rows, block, row, own);
+      advance_block(rows, block, group, lane);
     } else {
       prepare(rows, block + 1u, index - ADVANCING);
     }
@@ -212,7 +235,8 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   }
   if (advances && !control_frozen(chunk.slot)) {
     //@repeat Q QUADS_EACH
-    wkv_state[state_row * QUADS + own + $Qu * SHARES] = state_$Q;
+    wkv_state[state_at + $Qu * SHARES] = even_$Q;
+    wkv_state[state_at + $Qu * SHARES + QUADS] = odd_$Q;
     //@end
   }
 }

@@ -151,12 +151,13 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   load_state(state_at);
   let frozen = control_frozen(chunk.slot);
   load_token(chunk.first, place);
-  for (var t = 0u; ; t++) {
-    advance_token(chunk.first + t, place, t & 1u);
-    if (t + 1u >= chunk.count) {
-      break;
-    }
-    load_token(chunk.first + t + 1u, place);
+  advance_token(chunk.first, place, 0u);
+  for (var t = 1u; t < chunk.count; t++) {
+    // t >> 31 is 0, which the compiler cannot know: it would keep what all tokens have in common in registers, for a loop that
+    // is seldom entered, and so have fewer heads at work.
+    let again = Place(place.head_quad + (t >> 31u), place.rows, place.own);
+    load_token(chunk.first + t, again);
+    advance_token(chunk.first + t, again, t & 1u);
   }
   if (!frozen) {
     store_state(state_at);
