@@ -13,7 +13,7 @@ constexpr uint32_t kBlockMax = 16;
 constexpr uint32_t kSharesMax = 4;
 constexpr uint32_t kTokenSharesMax = 16;
 // Of the form `pairs`: neighbours to two rows, rows of a workgroup, tokens prepared at a time.
-constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsBlock = 16;
+constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsBlock = 16, kPairsAtOnce = 4;
 constexpr uint32_t kNormTokens = 16;  // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
@@ -100,6 +100,8 @@ gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
   variant.constants.emplace_back("ROWS", kPairsRows);
   variant.constants.emplace_back("BLOCK", kPairsBlock);
   variant.constants.emplace_back("PAIRS", kPairsBlock / 2);
+  // Software compiles for seconds what is written out.
+  variant.constants.emplace_back("AT_ONCE", context.recorder.device().info().software ? 1 : kPairsAtOnce);
   return variant;
 }
 

@@ -17,6 +17,7 @@
 //@const BLOCK 16
 // BLOCK / 2
 //@const PAIRS 8
+//@const AT_ONCE 4
 // Neighbours to two rows: each has QUADS_EACH quads of both, own, own + SHARES and so on. pair_sums is made for eight.
 //@const SHARES 8
 //@const QUADS_EACH 2
@@ -188,19 +189,29 @@ fn advance_pair(at: u32, group: u32, own: u32, neighbours: u32) -> f32 {
   return sum + select(changes.x, changes.y, own >= 4u);
 }
 
-// Through all pairs of a block, that its loads may run ahead; those beyond the chunk's last token leave S as it is.
+// AT_ONCE pairs without a branch, so that the loads of one run while another is summed; those beyond the chunk's last token
+// leave S as it is.
 fn advance_block(rows: Rows, block: u32, group: u32, lane: Lane) {
   let own = lane.in_subgroup % SHARES;
   let neighbours = lane.in_subgroup - own;
   let channel = rows.head_quad * 4u + rows.first + group * 2u + own / 4u;
-  let t_first = block * BLOCK + (own & 1u);
   let at = (block & 1u) * PAIRS;
-  //@repeat P PAIRS
-  let y_$P = advance_pair(at + $Pu, group, own, neighbours);
-  if ((own & 2u) != 0u && t_first + 2u * $Pu < rows.count) {
-    y[(rows.token + t_first + 2u * $Pu) * immediates.n_embd + channel] = y_$P;
+  let t_block = block * BLOCK;
+  let n_pairs = min(PAIRS, (rows.count - t_block + 1u) / 2u);
+  for (var pair = 0u; pair < n_pairs; pair += AT_ONCE) {
+    //@repeat P AT_ONCE
+    let y_$P = advance_pair(at + pair + $Pu, group, own, neighbours);
+    //@end
+    let t = t_block + 2u * pair + (own & 1u);
+    let y_at = (rows.token + t) * immediates.n_embd + channel;
+    if ((own & 2u) != 0u) {
+      //@repeat P AT_ONCE
+      if (t + 2u * $Pu < rows.count) {
+        y[y_at + 2u * $Pu * immediates.n_embd] = y_$P;
+      }
+      //@end
+    }
   }
-  //@end
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
