@@ -1,6 +1,7 @@
-// bench/time_mix_bench.cpp: how fast the recurrence of the time mix runs, by the clock on the wall, over the states of so many
-// layers that the cache does not hold them.
-//   time_mix_bench [tier=T2] [steps=32x1,1x512] [forms=blocks,tokens,pairs] [n_embd=2560] [layers=8]     sequences x tokens
+// bench/time_mix_bench.cpp: how fast the recurrence of the time mix runs, by the clock on the wall, over the states of
+// so many layers that the cache does not hold them.
+//   time_mix_bench [tier=T2] [steps=32x1,1x512] [forms=blocks,tokens,pairs] [n_embd=2560] [layers=8]     sequences x
+//   tokens
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -55,7 +56,8 @@ void run(gpu::Device& device, const Shape& shape, const std::string& form) {
   const auto make = [&](uint64_t bytes) { return device.create_storage(bytes, gpu::Account::scratch, "bench"); };
   const uint64_t plane = uint64_t(kTokensMax) * shape.n_embd * 4;
   const gpu::Buffer step = make(StepInput::bytes(kTokensMax)), control = make(shape.n_sequences * sizeof(ControlBlock));
-  const gpu::Buffer r_k_v = make(3 * plane), up = make(4 * plane), v_first = make(plane), gated = make(plane), y = make(plane);
+  const gpu::Buffer r_k_v = make(3 * plane), up = make(4 * plane), v_first = make(plane), gated = make(plane),
+                    y = make(plane);
   const gpu::Buffer vectors = make(uint64_t(shape.n_embd) * 8 * 4);
   StepInput input(kTokensMax);
   const std::vector<uint32_t> ids(shape.n_tokens);
@@ -63,11 +65,13 @@ void run(gpu::Device& device, const Shape& shape, const std::string& form) {
   device.write(step, 0, input.as_bytes());
   gpu::Plan plan;
   gpu::Recorder recorder(pipelines, plan);
-  const Context context{recorder, {step, control, kTokensMax}, shape.n_sequences * shape.n_tokens, shape.n_sequences, 0};
+  const Context context{
+      recorder, {step, control, kTokensMax}, shape.n_sequences * shape.n_tokens, shape.n_sequences, 0};
   std::vector<gpu::Buffer> states;
   for (uint32_t layer = 0; layer < shape.n_layer; ++layer) {
     states.push_back(make(uint64_t(shape.n_sequences) * shape.n_embd * kHeadSize * 4));
-    TimeMix op{"bench", shape.n_embd, kHeadSize, layer == 0, 64e-5f, r_k_v, up, v_first, vectors, states.back(), gated, {}};
+    TimeMix op{"bench", shape.n_embd, kHeadSize, layer == 0,    64e-5f, r_k_v,
+               up,      v_first,      vectors,   states.back(), gated,  {}};
     if (form == "blocks") op.form = TimeMixForm::blocks;
     op.y = y;
     if (form == "pairs") op.form = TimeMixForm::pairs;
@@ -75,16 +79,16 @@ void run(gpu::Device& device, const Shape& shape, const std::string& form) {
     time_mix(context, op);
   }
   const double us = us_of(device, plan) / shape.n_layer;
-  fmt::print("{:>4} x {:<5} {:8} {:8.1f} us a layer, {:7.1f} GB/s of state\n", shape.n_sequences, shape.n_tokens, form, us,
-             8e-3 * kHeadSize * shape.n_embd * shape.n_sequences / us);
+  fmt::print("{:>4} x {:<5} {:8} {:8.1f} us a layer, {:7.1f} GB/s of state\n", shape.n_sequences, shape.n_tokens, form,
+             us, 8e-3 * kHeadSize * shape.n_embd * shape.n_sequences / us);
   std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  std::map<std::string, std::string> options = {
-      {"tier", "T2"}, {"steps", "32x1,1x512"}, {"forms", "blocks,tokens"}, {"n_embd", "2560"}, {"layers", "8"}, {"validate", "0"}};
+  std::map<std::string, std::string> options = {{"tier", "T2"},     {"steps", "32x1,1x512"}, {"forms", "blocks,tokens"},
+                                                {"n_embd", "2560"}, {"layers", "8"},         {"validate", "0"}};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     options.at(argument.substr(0, argument.find('='))) = argument.substr(argument.find('=') + 1);

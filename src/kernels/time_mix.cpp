@@ -14,7 +14,10 @@ constexpr uint32_t kSharesMax = 4;
 constexpr uint32_t kTokenSharesMax = 16;
 // Of the form `pairs`: neighbours to two rows, rows of a workgroup, tokens prepared at a time.
 constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsBlock = 16, kPairsAtOnce = 4;
-constexpr uint32_t kNormTokens = 16;  // of a workgroup
+constexpr uint32_t kPairsRowsMany = 64, kPairsHeadsMany = 256;
+// Tokens a chunk up to which the form `tokens` is the fastest of three, and from which `pairs` is (H200).
+constexpr uint32_t kTokensFew = 4, kTokensMany = 32;
+constexpr uint32_t kNormTokens = 16;      // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
 /// Tokens whose inputs a workgroup has room for: r w k kk kk*a v y of each channel, sums of each quad.
@@ -43,8 +46,17 @@ uint32_t neighbours(const Context& context, uint32_t quads, uint32_t most) {
   return result;
 }
 
-/// Workgroup memory of the form `pairs`: of two blocks nine vectors and six dot products a pair, v of each token.
-uint32_t pairs_bytes(uint32_t head_size) { return 4 * kPairsBlock * (9 * head_size + 10 + 2 * kPairsRows); }
+/// Workgroup memory of the form `pairs`: of two blocks nine vectors and ten numbers a pair, v of each token.
+uint32_t pairs_bytes(uint32_t head_size, uint32_t rows) { return 4 * kPairsBlock * (9 * head_size + 10 + 2 * rows); }
+
+/// Rows of a head's state that a workgroup takes. Few fill the GPU when there are few heads; each workgroup prepares
+/// the same keys anew, so that more are cheaper when there are many.
+uint32_t pairs_rows(const Context& context, const TimeMix& op) {
+  const bool many =
+      op.head_size % kPairsRowsMany == 0 && context.n_chunks * (op.n_embd / op.head_size) >= kPairsHeadsMany &&
+      pairs_bytes(op.head_size, kPairsRowsMany) <= context.recorder.device().limits().workgroup_storage_bytes_max;
+  return many ? kPairsRowsMany : kPairsRows;
+}
 
 /// Whether the device can compute heads of a size in a form.
 bool has_form(const Context& context, uint32_t head_size, TimeMixForm form) {
@@ -53,15 +65,18 @@ bool has_form(const Context& context, uint32_t head_size, TimeMixForm form) {
   if (context.tier() == gpu::Tier::t0) return false;
   return form == TimeMixForm::tokens ||
          (head_size % kPairsRows == 0 && device.subgroup_size_min >= kPairsShares &&
-          pairs_bytes(head_size) <= device.limits.workgroup_storage_bytes_max);
+          pairs_bytes(head_size, kPairsRows) <= device.limits.workgroup_storage_bytes_max);
 }
 
 TimeMixForm form_of(const Context& context, const TimeMix& op) {
   TimeMixForm form = TimeMixForm::blocks;
+  const bool software = context.recorder.device().info().software;  // compiles each shader for seconds
   if (op.form)
     form = *op.form;
-  else if (!op.exact && !context.recorder.device().info().software)  // software compiles each shader for seconds
-    form = context.n_tokens <= context.n_chunks ? TimeMixForm::tokens : TimeMixForm::pairs;
+  else if (!op.exact && !software && context.n_tokens <= kTokensFew * context.n_chunks)
+    form = TimeMixForm::tokens;
+  else if (!op.exact && !software && context.n_tokens >= kTokensMany * context.n_chunks)
+    form = TimeMixForm::pairs;
   return has_form(context, op.head_size, form) ? form : TimeMixForm::blocks;
 }
 
@@ -97,7 +112,7 @@ gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
 
 gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairsShares);
-  variant.constants.emplace_back("ROWS", kPairsRows);
+  variant.constants.emplace_back("ROWS", pairs_rows(context, op));
   variant.constants.emplace_back("BLOCK", kPairsBlock);
   variant.constants.emplace_back("PAIRS", kPairsBlock / 2);
   // Software compiles for seconds what is written out.
@@ -130,13 +145,13 @@ void time_mix(const Context& context, const TimeMix& op) {
     case TimeMixForm::tokens:
       return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
     case TimeMixForm::pairs: {
-      const uint32_t parts = op.head_size / kPairsRows;
+      const uint32_t parts = op.head_size / pairs_rows(context, op);
       dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
                work);
       gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairsShares);
       norm.constants.emplace_back("TOKENS", kNormTokens);
-      return dispatch(op.label + ".norm", norm, gpu::read_write(op.y), gated, {n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))},
-                      {});
+      return dispatch(op.label + ".norm", norm, gpu::read_write(op.y), gated,
+                      {n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))}, {});
     }
   }
 }

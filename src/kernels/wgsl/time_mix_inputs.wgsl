@@ -32,7 +32,7 @@ struct Keys {
   sums: vec2<f32>,  // of kk^2 and of the bonus r * k * r_k
 }
 
-fn sigmoid(values: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-values)); }
+fn sigmoid4(values: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-values)); }
 
 fn vector_at(index: u32, quad: u32) -> vec4<f32> { return vectors[index * (immediates.n_embd / 4u) + quad]; }
 
@@ -47,8 +47,8 @@ fn keys_at(row: u32, quad: u32) -> Keys {
   let here = row + quad;
   let r = vec4<f32>(r_k_v[here]);
   let key = vec4<f32>(r_k_v[plane(1u) + here]);
-  let w = exp(-EXP_MINUS_HALF * sigmoid(vector_at(0u, quad) + vec4<f32>(up[here])));
-  let a = sigmoid(vector_at(1u, quad) + vec4<f32>(up[plane(1u) + here]));
+  let w = exp(-EXP_MINUS_HALF * sigmoid4(vector_at(0u, quad) + vec4<f32>(up[here])));
+  let a = sigmoid4(vector_at(1u, quad) + vec4<f32>(up[plane(1u) + here]));
   let k = key * (1.0 + (a - 1.0) * vector_at(4u, quad));
   let kk = key * vector_at(3u, quad);
   return Keys(r, w, k, kk, a, vec2(dot(kk, kk), dot(r * k, vector_at(5u, quad))));
@@ -58,7 +58,7 @@ fn keys_at(row: u32, quad: u32) -> Keys {
 fn values_at(row: u32, quad: u32) -> vec4<f32> {
   let here = row + quad;
   let v = vec4<f32>(r_k_v[plane(2u) + here]);
-  let share = sigmoid(vector_at(2u, quad) + vec4<f32>(up[plane(2u) + here]));
+  let share = sigmoid4(vector_at(2u, quad) + vec4<f32>(up[plane(2u) + here]));
   let mixed = v + (vec4<f32>(v_first[here]) - v) * share;
   return select(mixed, v, immediates.first_layer == 1u);
 }

@@ -7,8 +7,8 @@
 // them do not depend on S: half of the workgroup prepares them for the next BLOCK of tokens while the other half advances S
 // through this one. A token beyond the chunk's last is one that leaves S as it is.
 // One workgroup: ROWS rows i of S (value channels) of one (chunk, head), as their recurrences do not depend on each other, two
-// of them to SHARES neighbours, so that a vector read from workgroup memory serves two;
-// the norm over a head is time_mix_norm.wgsl's. Grid: x: heads times HEAD_SIZE / ROWS, y: chunks. Oracle: time_mix_ref.cpp.
+// of them to SHARES neighbours, so that a vector read from workgroup memory serves two; the norm over a head is
+// time_mix_norm.wgsl's. Grid: x: heads times HEAD_SIZE / ROWS, y: chunks. Oracle: time_mix_ref.cpp.
 //@import time_mix_inputs
 //@const HEAD_SIZE 64
 // HEAD_SIZE / 4
@@ -133,7 +133,7 @@ fn prepare_values(rows: Rows, t: u32, at: u32, own: u32) {
   }
 }
 
-fn prepare(rows: Rows, block: u32, index: u32) {
+fn prepare_block(rows: Rows, block: u32, index: u32) {
   let pair = index / SHARES;
   let t = block * BLOCK + pair * 2u;
   let at = (block & 1u) * PAIRS + pair;
@@ -141,7 +141,7 @@ fn prepare(rows: Rows, block: u32, index: u32) {
   prepare_keys(rows, t, at, index % SHARES);
 }
 
-// Of both rows the sums p1, p2, y1, y2 over eight neighbours, one to each of them: first and second half have a row, and so on.
+// Of both rows the sums p1, p2, y1, y2 over eight neighbours, one to each of them in this order.
 fn pair_sums(even: vec4<f32>, odd: vec4<f32>, own: u32) -> f32 {
   let second = (own & 4u) != 0u;
   let of_row = select(even, odd, second) + subgroupShuffleXor(select(odd, even, second), 4u);
@@ -233,14 +233,14 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     odd_$Q = wkv_state[state_at + $Qu * SHARES + QUADS];
     //@end
   } else {
-    prepare(rows, 0u, index - ADVANCING);
+    prepare_block(rows, 0u, index - ADVANCING);
   }
   workgroupBarrier();
   for (var block = 0u; block * BLOCK < chunk.count; block++) {
     if (advances) {
       advance_block(rows, block, group, lane);
     } else {
-      prepare(rows, block + 1u, index - ADVANCING);
+      prepare_block(rows, block + 1u, index - ADVANCING);
     }
     workgroupBarrier();
   }

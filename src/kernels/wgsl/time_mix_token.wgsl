@@ -40,7 +40,7 @@ var<private> value: vec4<f32>;
 var<workgroup> head_y: array<vec4<f32>, 2u * QUADS>;
 var<workgroup> head_v: array<vec4<f32>, 2u * QUADS>;
 
-fn load_state(at: u32) {
+fn load_rows(at: u32) {
   //@repeat Q QUADS_EACH
   state_$Q_0 = wkv_state[at + $Qu * SHARES];
   state_$Q_1 = wkv_state[at + $Qu * SHARES + QUADS];
@@ -49,7 +49,7 @@ fn load_state(at: u32) {
   //@end
 }
 
-fn store_state(at: u32) {
+fn store_rows(at: u32) {
   //@repeat Q QUADS_EACH
   wkv_state[at + $Qu * SHARES] = state_$Q_0;
   wkv_state[at + $Qu * SHARES + QUADS] = state_$Q_1;
@@ -89,7 +89,7 @@ fn advance(squares: f32) -> vec4<f32> {
 }
 
 // Group norm, bonus and gate of the head's quads own, own + SHARES and so on. at: of head_y.
-fn finish(token: u32, bonus: f32, place: Place, at: u32) {
+fn finish_token(token: u32, bonus: f32, place: Place, at: u32) {
   var sum = 0.0;
   //@repeat Q QUADS_EACH
   sum += dot(head_y[at + place.own + $Qu * SHARES], vec4(1.0));
@@ -131,7 +131,7 @@ fn advance_token(token: u32, place: Place, parity: u32) {
   }
   workgroupBarrier();
   if (place.rows == 0u) {
-    finish(token, sums.y, place, at);
+    finish_token(token, sums.y, place, at);
   }
 }
 
@@ -148,7 +148,7 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let first_row = (chunk.slot * (immediates.n_embd / HEAD_SIZE) + workgroup.x) * HEAD_SIZE + rows * 4u;
   let place = Place(workgroup.x * QUADS, rows, own);
   let state_at = first_row * QUADS + own;
-  load_state(state_at);
+  load_rows(state_at);
   let frozen = control_frozen(chunk.slot);
   load_token(chunk.first, place);
   advance_token(chunk.first, place, 0u);
@@ -160,6 +160,6 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     advance_token(chunk.first + t, again, t & 1u);
   }
   if (!frozen) {
-    store_state(state_at);
+    store_rows(state_at);
   }
 }
