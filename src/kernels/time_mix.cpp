@@ -12,9 +12,10 @@ namespace {
 constexpr uint32_t kBlockMax = 16;
 constexpr uint32_t kSharesMax = 4;
 constexpr uint32_t kTokenSharesMax = 16;
-// Of the form `pairs`: neighbours to two rows, rows of a workgroup, tokens prepared at a time.
-constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsBlock = 16, kPairsAtOnce = 4;
-constexpr uint32_t kPairsRowsMany = 64, kPairsHeadsMany = 256;
+// Of the form `pairs`: neighbours to two rows; rows of a workgroup, and where there are so many heads of chunks; tokens
+// that are prepared at a time, as there is room: the shader takes eight of them without a branch.
+constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsRowsMany = 64, kPairsHeadsMany = 256;
+constexpr uint32_t kPairsBlocks[] = {16, 8};
 // Tokens a chunk up to which the form `tokens` is the fastest of three, and from which `pairs` is (H200).
 constexpr uint32_t kTokensFew = 4, kTokensMany = 32;
 constexpr uint32_t kNormTokens = 16;      // of a workgroup
@@ -46,38 +47,48 @@ uint32_t neighbours(const Context& context, uint32_t quads, uint32_t most) {
   return result;
 }
 
-/// Workgroup memory of the form `pairs`: of two blocks nine vectors and ten numbers a pair, v of each token.
-uint32_t pairs_bytes(uint32_t head_size, uint32_t rows) { return 4 * kPairsBlock * (9 * head_size + 10 + 2 * rows); }
+/// What a workgroup of the form `pairs` takes of a head.
+struct PairsShape {
+  uint32_t rows = kPairsRows;  // of the state
+  uint32_t block = 0;          // tokens prepared at a time; 0: the device has no room for them
+};
 
-/// Rows of a head's state that a workgroup takes. Few fill the GPU when there are few heads; each workgroup prepares
-/// the same keys anew, so that more are cheaper when there are many.
-uint32_t pairs_rows(const Context& context, const TimeMix& op) {
-  const bool many =
-      op.head_size % kPairsRowsMany == 0 && context.n_chunks * (op.n_embd / op.head_size) >= kPairsHeadsMany &&
-      pairs_bytes(op.head_size, kPairsRowsMany) <= context.recorder.device().limits().workgroup_storage_bytes_max;
-  return many ? kPairsRowsMany : kPairsRows;
+PairsShape pairs_shape(const Context& context, uint32_t n_embd, uint32_t head_size) {
+  PairsShape shape;
+  // Few rows fill the GPU when there are few heads; each workgroup prepares the same keys anew, so that many are
+  // cheaper when there are many.
+  if (head_size % kPairsRowsMany == 0 && context.n_chunks * (n_embd / head_size) >= kPairsHeadsMany)
+    shape.rows = kPairsRowsMany;
+  const uint32_t room = context.recorder.device().limits().workgroup_storage_bytes_max;
+  for (const uint32_t block : kPairsBlocks) {
+    // Of two blocks nine vectors and ten numbers a pair, v of each token.
+    if (shape.block == 0 && 4 * block * (9 * head_size + 10 + 2 * shape.rows) <= room) shape.block = block;
+  }
+  return shape;
 }
 
 /// Whether the device can compute heads of a size in a form.
-bool has_form(const Context& context, uint32_t head_size, TimeMixForm form) {
-  const DeviceInfo& device = context.recorder.device().info();
+bool has_form(const Context& context, const TimeMix& op, TimeMixForm form) {
   if (form == TimeMixForm::blocks) return true;
   if (context.tier() == gpu::Tier::t0) return false;
   return form == TimeMixForm::tokens ||
-         (head_size % kPairsRows == 0 && device.subgroup_size_min >= kPairsShares &&
-          pairs_bytes(head_size, kPairsRows) <= device.limits.workgroup_storage_bytes_max);
+         (op.head_size % kPairsRows == 0 && context.recorder.device().info().subgroup_size_min >= kPairsShares &&
+          pairs_shape(context, op.n_embd, op.head_size).block > 0);
 }
 
 TimeMixForm form_of(const Context& context, const TimeMix& op) {
+  if (op.form) {
+    RAVENWING_CHECK(has_form(context, op, *op.form));
+    return *op.form;
+  }
+  // Software compiles each shader for seconds.
+  if (op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
   TimeMixForm form = TimeMixForm::blocks;
-  const bool software = context.recorder.device().info().software;  // compiles each shader for seconds
-  if (op.form)
-    form = *op.form;
-  else if (!op.exact && !software && context.n_tokens <= kTokensFew * context.n_chunks)
+  if (context.n_tokens <= kTokensFew * context.n_chunks)
     form = TimeMixForm::tokens;
-  else if (!op.exact && !software && context.n_tokens >= kTokensMany * context.n_chunks)
+  else if (context.n_tokens >= kTokensMany * context.n_chunks)
     form = TimeMixForm::pairs;
-  return has_form(context, op.head_size, form) ? form : TimeMixForm::blocks;
+  return has_form(context, op, form) ? form : TimeMixForm::blocks;
 }
 
 gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
@@ -112,11 +123,9 @@ gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
 
 gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairsShares);
-  variant.constants.emplace_back("ROWS", pairs_rows(context, op));
-  variant.constants.emplace_back("BLOCK", kPairsBlock);
-  variant.constants.emplace_back("PAIRS", kPairsBlock / 2);
-  // Software compiles for seconds what is written out.
-  variant.constants.emplace_back("AT_ONCE", context.recorder.device().info().software ? 1 : kPairsAtOnce);
+  const PairsShape shape = pairs_shape(context, op.n_embd, op.head_size);
+  variant.constants.insert(variant.constants.end(),
+                           {{"ROWS", shape.rows}, {"BLOCK", shape.block}, {"PAIRS", shape.block / 2}});
   return variant;
 }
 
@@ -145,7 +154,7 @@ void time_mix(const Context& context, const TimeMix& op) {
     case TimeMixForm::tokens:
       return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
     case TimeMixForm::pairs: {
-      const uint32_t parts = op.head_size / pairs_rows(context, op);
+      const uint32_t parts = op.head_size / pairs_shape(context, op.n_embd, op.head_size).rows;
       dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
                work);
       gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairsShares);

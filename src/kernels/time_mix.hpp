@@ -12,7 +12,7 @@ enum class TimeMixForm : uint8_t {
   blocks,  // token by token, blocks of them prepared together: the same bits however a text is cut into chunks
   tokens,  // the whole state in flight at once, for chunks of few tokens; T1
   pairs,   // two tokens at a time, rows of a head apart, then the group norm in a dispatch of its own; T1,
-           // heads of a multiple of 32
+           // subgroups of 8 and more, heads of a multiple of 32 channels
 };
 
 struct TimeMix {
@@ -29,7 +29,7 @@ struct TimeMix {
   gpu::BufferView gated;      // [tokens_max, act_stride(n_embd)] Act
   gpu::BufferView y;          // [tokens_max, n_embd] f32, scratch of the form `pairs`
   bool exact = false;         // the form `blocks`, always
-  /// None: by the device and the plan's size. One that the device cannot do: blocks.
+  /// None: by the device and the plan's size.
   std::optional<TimeMixForm> form;
   /// Invocations for a row of a head's state in the form `blocks`, 1, 2 or 4 (more than one: T1); 0: one, in loops that
   /// stay loops, for software. None: by the device.
