@@ -4,11 +4,21 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/bytes.hpp"
+
 namespace ravenwing::kernels {
 namespace {
 
 constexpr uint32_t kBlockMax = 16;
 constexpr uint32_t kSharesMax = 4;
+constexpr uint32_t kTokenSharesMax = 16;
+// Of the form `pairs`: neighbours to two rows; rows of a workgroup, and where there are so many heads of chunks; tokens
+// that are prepared at a time, as there is room: the shader takes eight of them without a branch.
+constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsRowsMany = 64, kPairsHeadsMany = 256;
+constexpr uint32_t kPairsBlocks[] = {16, 8};
+// Tokens a chunk up to which the form `tokens` is the fastest of three, and from which `pairs` is (H200).
+constexpr uint32_t kTokensFew = 4, kTokensMany = 32;
+constexpr uint32_t kNormTokens = 16;      // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
 /// Tokens whose inputs a workgroup has room for: r w k kk kk*a v y of each channel, sums of each quad.
@@ -30,14 +40,58 @@ uint32_t shares_of(const Context& context, uint32_t head_size) {
   return shares;
 }
 
-}  // namespace
+/// The largest power of two of neighbours that each have a part of a row of `quads`, at most `most`.
+uint32_t neighbours(const Context& context, uint32_t quads, uint32_t most) {
+  uint32_t result = std::min(most, std::bit_floor(context.recorder.device().info().subgroup_size_min));
+  while (quads % result != 0) result /= 2;
+  return result;
+}
 
-void time_mix(const Context& context, const TimeMix& op) {
-  struct Immediates {
-    uint32_t n_embd, stride, first_layer;
-    float epsilon;
-  };
-  const uint64_t state_size = uint64_t(op.n_embd) * op.head_size;
+/// What a workgroup of the form `pairs` takes of a head.
+struct PairsShape {
+  uint32_t rows = kPairsRows;  // of the state
+  uint32_t block = 0;          // tokens prepared at a time; 0: the device has no room for them
+};
+
+PairsShape pairs_shape(const Context& context, uint32_t n_embd, uint32_t head_size) {
+  PairsShape shape;
+  // Few rows fill the GPU when there are few heads; each workgroup prepares the same keys anew, so that many are
+  // cheaper when there are many.
+  if (head_size % kPairsRowsMany == 0 && context.n_chunks * (n_embd / head_size) >= kPairsHeadsMany)
+    shape.rows = kPairsRowsMany;
+  const uint32_t room = context.recorder.device().limits().workgroup_storage_bytes_max;
+  for (const uint32_t block : kPairsBlocks) {
+    // Of two blocks nine vectors and ten numbers a pair, v of each token.
+    if (shape.block == 0 && 4 * block * (9 * head_size + 10 + 2 * shape.rows) <= room) shape.block = block;
+  }
+  return shape;
+}
+
+/// Whether the device can compute heads of a size in a form.
+bool has_form(const Context& context, const TimeMix& op, TimeMixForm form) {
+  if (form == TimeMixForm::blocks) return true;
+  if (context.tier() == gpu::Tier::t0) return false;
+  return form == TimeMixForm::tokens ||
+         (op.head_size % kPairsRows == 0 && context.recorder.device().info().subgroup_size_min >= kPairsShares &&
+          pairs_shape(context, op.n_embd, op.head_size).block > 0);
+}
+
+TimeMixForm form_of(const Context& context, const TimeMix& op) {
+  if (op.form) {
+    RAVENWING_CHECK(has_form(context, op, *op.form));
+    return *op.form;
+  }
+  // Software compiles each shader for seconds.
+  if (op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
+  TimeMixForm form = TimeMixForm::blocks;
+  if (context.n_tokens <= kTokensFew * context.n_chunks)
+    form = TimeMixForm::tokens;
+  else if (context.n_tokens >= kTokensMany * context.n_chunks)
+    form = TimeMixForm::pairs;
+  return has_form(context, op, form) ? form : TimeMixForm::blocks;
+}
+
+gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = context.variant("time_mix");
   variant.constants.emplace_back("HEAD_SIZE", op.head_size);
   variant.constants.emplace_back("BLOCK", block_tokens(context, op.head_size));
@@ -49,13 +103,66 @@ void time_mix(const Context& context, const TimeMix& op) {
     variant.constants.emplace_back("SHARES", shares);
     variant.constants.emplace_back("STATE_QUADS", op.head_size / 4 / shares);
   }
-  context.recorder.dispatch(
-      op.label, variant,
-      {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v), gpu::read(op.up),
-       gpu::read_write(op.v_first), gpu::read(op.vectors), gpu::read_write(op.wkv_state), gpu::read_write(op.gated)},
-      Immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon},
-      gpu::Grid{op.n_embd / op.head_size, context.n_chunks},
-      {8 * state_size * context.n_chunks, kFlopsPerElement * state_size * context.n_tokens});
+  return variant;
+}
+
+/// A variant whose invocations share the rows of a head, `most` or fewer of them.
+gpu::ShaderVariant sharing_variant(const Context& context, const TimeMix& op, std::string_view shader, uint32_t most) {
+  const uint32_t quads = op.head_size / 4, shares = neighbours(context, quads, most);
+  gpu::ShaderVariant variant = context.variant(shader);
+  variant.constants.insert(
+      variant.constants.end(),
+      {{"HEAD_SIZE", op.head_size}, {"QUADS", quads}, {"SHARES", shares}, {"QUADS_EACH", quads / shares}});
+  return variant;
+}
+
+gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
+  const uint32_t room = context.recorder.device().limits().invocations_per_workgroup_max;
+  return sharing_variant(context, op, "time_mix_token", std::min(kTokenSharesMax, room / (op.head_size / 4)));
+}
+
+gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
+  gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairsShares);
+  const PairsShape shape = pairs_shape(context, op.n_embd, op.head_size);
+  variant.constants.insert(variant.constants.end(),
+                           {{"ROWS", shape.rows}, {"BLOCK", shape.block}, {"PAIRS", shape.block / 2}});
+  return variant;
+}
+
+}  // namespace
+
+void time_mix(const Context& context, const TimeMix& op) {
+  struct Immediates {
+    uint32_t n_embd, stride, first_layer;
+    float epsilon;
+  };
+  const uint64_t state_size = uint64_t(op.n_embd) * op.head_size;
+  const uint32_t n_head = op.n_embd / op.head_size;
+  const gpu::Work work{8 * state_size * context.n_chunks, kFlopsPerElement * state_size * context.n_tokens};
+  const Immediates immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon};
+  const auto dispatch = [&](const std::string& label, const gpu::ShaderVariant& variant, const gpu::Binding& sixth,
+                            const gpu::Binding& seventh, gpu::Grid grid, gpu::Work its_work) {
+    context.recorder.dispatch(label, variant,
+                              {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v),
+                               gpu::read(op.up), gpu::read_write(op.v_first), gpu::read(op.vectors), sixth, seventh},
+                              immediates, grid, its_work);
+  };
+  const gpu::Binding state = gpu::read_write(op.wkv_state), gated = gpu::read_write(op.gated);
+  switch (form_of(context, op)) {
+    case TimeMixForm::blocks:
+      return dispatch(op.label, blocks_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
+    case TimeMixForm::tokens:
+      return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
+    case TimeMixForm::pairs: {
+      const uint32_t parts = op.head_size / pairs_shape(context, op.n_embd, op.head_size).rows;
+      dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
+               work);
+      gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairsShares);
+      norm.constants.emplace_back("TOKENS", kNormTokens);
+      return dispatch(op.label + ".norm", norm, gpu::read_write(op.y), gated,
+                      {n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))}, {});
+    }
+  }
 }
 
 }  // namespace ravenwing::kernels

@@ -7,6 +7,14 @@
 
 namespace ravenwing::kernels {
 
+/// How the recurrence is computed; each has a shader of its own.
+enum class TimeMixForm : uint8_t {
+  blocks,  // token by token, blocks of them prepared together: the same bits however a text is cut into chunks
+  tokens,  // the whole state in flight at once, for chunks of few tokens; T1
+  pairs,   // two tokens at a time, rows of a head apart, then the group norm in a dispatch of its own; T1,
+           // subgroups of 8 and more, heads of a multiple of 32 channels
+};
+
 struct TimeMix {
   std::string label;
   uint32_t n_embd = 0;
@@ -19,8 +27,12 @@ struct TimeMix {
   gpu::BufferView vectors;    // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd] f32
   gpu::BufferView wkv_state;  // [slot, n_head, head_size (value), head_size (key)] f32, updated in place
   gpu::BufferView gated;      // [tokens_max, act_stride(n_embd)] Act
-  /// Invocations for a row of a head's state, 1, 2 or 4 (more than one: T1); 0: one, in loops that stay loops, for
-  /// software. None: by the device.
+  gpu::BufferView y;          // [tokens_max, n_embd] f32, scratch of the form `pairs`
+  bool exact = false;         // the form `blocks`, always
+  /// None: by the device and the plan's size.
+  std::optional<TimeMixForm> form;
+  /// Invocations for a row of a head's state in the form `blocks`, 1, 2 or 4 (more than one: T1); 0: one, in loops that
+  /// stay loops, for software. None: by the device.
   std::optional<uint32_t> shares;
 };
 

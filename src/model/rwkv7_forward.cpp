@@ -260,8 +260,19 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
   kernels::matmul(context, uniforms_, down);
   kernels::matmul(context, uniforms_, up);
 
-  kernels::time_mix(context, {name, config_.n_embd, config_.head_size, layer == 0, kGroupNormEpsilon, scratch_.r_k_v,
-                              scratch_.up, scratch_.v_first, weights.time_mix, states_.wkv(layer), scratch_.gated});
+  kernels::time_mix(context, {.label = name,
+                              .n_embd = config_.n_embd,
+                              .head_size = config_.head_size,
+                              .first_layer = layer == 0,
+                              .epsilon = kGroupNormEpsilon,
+                              .r_k_v = scratch_.r_k_v,
+                              .up = scratch_.up,
+                              .v_first = scratch_.v_first,
+                              .vectors = weights.time_mix,
+                              .wkv_state = states_.wkv(layer),
+                              .gated = scratch_.gated,
+                              .y = scratch_.mixed,  // all products of it are done
+                              .exact = options_.mode == kernels::MatMulMode::exact});
 
   kernels::MatMul output = product(name + ".output", scratch_.gated, scratch_.x);
   output.output_f32 = output.accumulate = true;

@@ -27,6 +27,7 @@ struct Case {
   std::vector<SequenceChunk> chunks;
   uint32_t tokens_max = 600;
   std::optional<uint32_t> shares;
+  std::optional<kernels::TimeMixForm> form;
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -71,10 +72,23 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region v_first =
       op.first_layer ? scene.output_acts(plane_size) : scene.in_place_acts(planes(1).spread(data.v_first), 8);
   const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
+  // The bands around it are watched, what is in it is not.
+  const test::Region y = scene.output(size_t(op.tokens_max) * op.n_embd);
   scene.run([&](const kernels::Context& context) {
-    kernels::time_mix(context,
-                      {"test", op.n_embd, op.head_size, op.first_layer, kEpsilon, scene.view(r_k_v), scene.view(up),
-                       scene.view(v_first), scene.view(vectors), scene.view(state), scene.view(gated), op.shares});
+    kernels::time_mix(context, {.label = "test",
+                                .n_embd = op.n_embd,
+                                .head_size = op.head_size,
+                                .first_layer = op.first_layer,
+                                .epsilon = kEpsilon,
+                                .r_k_v = scene.view(r_k_v),
+                                .up = scene.view(up),
+                                .v_first = scene.view(v_first),
+                                .vectors = scene.view(vectors),
+                                .wkv_state = scene.view(state),
+                                .gated = scene.view(gated),
+                                .y = scene.view(y),
+                                .form = op.form.value_or(kernels::TimeMixForm::blocks),
+                                .shares = op.shares});
   });
   return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
 }
@@ -156,6 +170,17 @@ void check_heads(std::initializer_list<uint32_t> sizes) {
   }
 }
 
+/// In a form that only some devices have.
+void check_form(kernels::TimeMixForm form, std::vector<Case> cases) {
+  for (const auto& gpu : test::gpus()) {
+    if (!gpu->half()) continue;
+    for (Case& op : cases) {
+      op.form = form;
+      check_case(*gpu, op);
+    }
+  }
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("time_mix");
@@ -186,6 +211,23 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
 }
 
 TEST_CASE("heads of the size that trained models have") { check_heads({64}); }
+
+TEST_CASE("chunks of few tokens: the whole state at once") {
+  std::vector<SequenceChunk> batch;
+  for (uint32_t slot = 40; slot-- > 0;) batch.push_back({slot, 1, slot % 7 == 3});
+  check_form(
+      kernels::TimeMixForm::tokens,
+      {{"a batch of single tokens", 64, 32, false, batch},
+       {"the first layer", 96, 32, true, {{0, 1}, {2, 1}, {1, 1, true}}},
+       {"longer chunks, an empty one", 64, 32, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}}});
+}
+
+TEST_CASE("long chunks: two tokens at a time, a head to two workgroups") {
+  check_form(kernels::TimeMixForm::pairs,
+             {{"around the ends of a block", 128, 64, false, {{0, 7}, {1, 8}, {5, 17}, {3, 31}, {4, 33}, {2, 48}}},
+              {"few tokens, an empty chunk, frozen slots", 128, 64, false, {{3, 1}, {0, 2}, {4, 0}, {1, 19, true}}},
+              {"the first layer", 128, 64, true, {{1, 34}, {0, 257}}}});
+}
 
 TEST_CASE("a head without keys keeps its norm finite") {
   for (const auto& gpu : test::gpus()) {
@@ -254,5 +296,17 @@ TEST_SUITE_END();
 TEST_SUITE_BEGIN("slow");
 
 TEST_CASE("time mix: heads of other sizes") { check_heads({32, 128}); }
+
+TEST_CASE("time mix: every form with heads of other sizes, and so many that a workgroup takes a whole one") {
+  std::vector<SequenceChunk> many;
+  for (uint32_t slot = 0; slot < 150; ++slot) many.push_back({slot, 1 + slot % 3, slot % 9 == 2});
+  const std::vector<Case> cases = {{"many heads", 64, 64, false, many},
+                                   {"a quad to an invocation", 96, 32, false, {{1, 18}, {0, 1}}}};
+  check_form(kernels::TimeMixForm::tokens, cases);
+  check_form(kernels::TimeMixForm::pairs, cases);
+  check_form(kernels::TimeMixForm::tokens, {{"a quad to a row", 12, 4, false, {{1, 2}, {0, 1}}},
+                                            {"fewer quads than neighbours", 48, 16, true, {{1, 2}, {0, 1}}},
+                                            {"more quads than neighbours", 256, 128, false, {{1, 2}, {0, 17}}}});
+}
 
 TEST_SUITE_END();

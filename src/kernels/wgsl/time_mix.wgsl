@@ -1,6 +1,4 @@
-// The recurrence of the time mix and all that surrounds it per head, for every token of a chunk in turn:
-//   w = exp(-exp(-1/2) sigmoid(w0 + up_w));  a = sigmoid(a0 + up_a);  v = v + (v_first - v) sigmoid(v0 + up_v)
-//   kk = k k_k / |k k_k|;  k = k (1 + (a - 1) k_a)
+// The recurrence of the time mix and all that surrounds it per head, for every token of a chunk in turn, after time_mix_inputs.wgsl:
 //   S <- S diag(w) - (S kk)(kk a)^T + v k^T;  y = S r
 //   out = (group_norm(y) + (sum r k r_k) v) up_g
 // One workgroup of HEAD_SIZE times SHARES: one (chunk, head); SHARES neighbours hold row i of S (value channel). BLOCK tokens at
@@ -8,9 +6,7 @@
 // barrier, then all are normed. Sums over key channels run in the same order in every invocation, and for a token in the
 // same order wherever in a block it stands. Reads and writes the head's state once per chunk. Grid: x: heads, y: chunks.
 // Oracle: time_mix_ref.cpp.
-//@import act
-//@import step
-//@import control
+//@import time_mix_inputs
 //@const HEAD_SIZE 64
 //@const BLOCK 8
 // HEAD_SIZE / 4
@@ -19,24 +15,9 @@
 //@import share
 //@import state
 
-struct Immediates {
-  n_embd: u32,
-  stride: u32,  // of the rows of r_k_v, up, v_first, gated
-  first_layer: u32,
-  epsilon: f32,  // of the group norm
-}
-
-alias Act4 = vec4<Act>;
-@group(0) @binding(2) var<storage, read> r_k_v: array<Act4>;            // [3, TOKENS_MAX, stride / 4]
-@group(0) @binding(3) var<storage, read> up: array<Act4>;               // w a v g: [4, TOKENS_MAX, stride / 4]
-@group(0) @binding(4) var<storage, read_write> v_first: array<Act4>;     // [TOKENS_MAX, stride / 4]
-@group(0) @binding(5) var<storage, read> vectors: array<vec4<f32>>;     // w0 a0 v0 k_k k_a r_k ln_x: [8, n_embd / 4]
 @group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
-@group(0) @binding(7) var<storage, read_write> gated: array<Act4>;       // [TOKENS_MAX, stride / 4]
-var<immediate> immediates: Immediates;
+@group(0) @binding(7) var<storage, read_write> gated: array<Act4>;           // [TOKENS_MAX, stride / 4]
 
-const EXP_MINUS_HALF = 0.6065306597126334;
-const KEY_NORM_EPSILON = 1e-12;
 const WORKGROUP_SIZE = HEAD_SIZE * SHARES;
 
 // Per token of the block and four key channels j.
@@ -51,37 +32,20 @@ var<workgroup> head_totals: array<vec2<f32>, BLOCK>;  // 1 / |kk|^2, bonus
 var<workgroup> head_v: array<f32, BLOCK * HEAD_SIZE>;
 var<workgroup> head_y: array<f32, BLOCK * HEAD_SIZE>;
 
-fn sigmoid(values: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-values)); }
-
-fn vector_at(index: u32, quad: u32) -> vec4<f32> { return vectors[index * (immediates.n_embd / 4u) + quad]; }
-
-// A plane of r_k_v or up begins at so many quads.
-fn plane(index: u32) -> u32 { return index * TOKENS_MAX * (immediates.stride / 4u); }
-
 // Puts r, w, k, kk, kk * a and v of four channels where the whole head sees them, and their sums. at: in the block;
 // quad: of the vectors; row: the token's first quad.
 fn publish(row: u32, quad: u32, at: u32) {
-  let here = row + quad;
-  let r = vec4<f32>(r_k_v[here]);
-  let key = vec4<f32>(r_k_v[plane(1u) + here]);
-  var v = vec4<f32>(r_k_v[plane(2u) + here]);
-  let up_w = vec4<f32>(up[here]);
-  let up_a = vec4<f32>(up[plane(1u) + here]);
+  let keys = keys_at(row, quad);
+  let v = values_at(row, quad);
   if (immediates.first_layer == 1u) {
-    v_first[here] = Act4(v);
-  } else {
-    let share = sigmoid(vector_at(2u, quad) + vec4<f32>(up[plane(2u) + here]));
-    v += (vec4<f32>(v_first[here]) - v) * share;
+    v_first[row + quad] = Act4(v);
   }
-  let a = sigmoid(vector_at(1u, quad) + up_a);
-  let k = key * (1.0 + (a - 1.0) * vector_at(4u, quad));
-  let kk = key * vector_at(3u, quad);
-  head_r[at] = r;
-  head_w[at] = exp(-EXP_MINUS_HALF * sigmoid(vector_at(0u, quad) + up_w));
-  head_k[at] = k;
-  head_kk[at] = kk;
-  head_remove[at] = kk * a;
-  head_sums[at] = vec2(dot(kk, kk), dot(r * k, vector_at(5u, quad)));
+  head_r[at] = keys.r;
+  head_w[at] = keys.w;
+  head_k[at] = keys.k;
+  head_kk[at] = keys.kk;
+  head_remove[at] = keys.kk * keys.a;
+  head_sums[at] = keys.sums;
   head_v[at * 4u] = v.x;
   head_v[at * 4u + 1u] = v.y;
   head_v[at * 4u + 2u] = v.z;
@@ -100,12 +64,12 @@ fn token_sums(t: u32) -> vec2<f32> {
 // All that a block's tokens need before the recurrence.
 fn prepare(token_first: u32, count: u32, head_quad: u32, index: u32) {
   for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
-    publish((token_first + item / QUADS) * (immediates.stride / 4u), head_quad + item % QUADS, item);
+    publish(row_of(token_first + item / QUADS), head_quad + item % QUADS, item);
   }
   workgroupBarrier();
   if (index < count) {
     let totals = token_sums(index);
-    let inverse_norm = 1.0 / max(sqrt(totals.x), KEY_NORM_EPSILON);
+    let inverse_norm = inverse_key_norm(totals.x);
     head_totals[index] = vec2(inverse_norm * inverse_norm, totals.y);
   }
   workgroupBarrier();
@@ -130,7 +94,7 @@ fn finish(token_first: u32, count: u32, head_quad: u32, index: u32) {
   for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
     let t = item / QUADS;
     let quad = head_quad + item % QUADS;
-    let here = (token_first + t) * (immediates.stride / 4u) + quad;
+    let here = row_of(token_first + t) + quad;
     let gate = vec4<f32>(up[plane(3u) + here]);
     let sums = token_sums(t) / f32(HEAD_SIZE);
     let scale = 1.0 / sqrt(sums.y + immediates.epsilon);
