@@ -116,7 +116,7 @@ constexpr uint64_t kWorkgroupsMin = 64;
 /// Bytes of workgroup memory of matmul_tile.wgsl.
 uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
   const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
-  return uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16 +
+  return uint64_t(tile.buffers) * lines * (tile.subgroups_k * tile.depth / 8 + 1) * 16 +
          tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n * (matrix.f16_sums ? 6 : 4);
 }
 
@@ -145,7 +145,7 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
 Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
-  if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulMatColumnsMin)
+  if (context.tier() == gpu::Tier::t2 && (product.tile || n_columns >= kMatMulMatColumnsMin))
     return tile_shape(context, product, n_columns);
   // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
   const bool slow_barriers =
@@ -175,13 +175,15 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
   return variant;
 }
 
-gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) {
+gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, WeightFormat format) {
   const gpu::Device& device = context.recorder.device();
   gpu::ShaderVariant variant = context.variant("matmul_tile");
   const gpu::MatrixShape matrix = device.matrix_shape();
   const uint32_t rows = tile.subgroups_m * tile.tiles_m * matrix.m,
                  columns = tile.subgroups_n * tile.tiles_n * matrix.n;
   const uint32_t step = tile.depth * tile.subgroups_k;
+  const LotModule lot = lot_module(format);
+  variant.modules.emplace_back("lot", lot.name);
   const uint32_t lanes = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * device.info().subgroup_size_max;
   variant.constants.insert(variant.constants.end(), {{"MAT_M", matrix.m},
                                                      {"MAT_N", matrix.n},
@@ -195,7 +197,11 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) 
                                                      {"DEPTH", tile.depth},
                                                      {"DIRECT", !matrix.f16_sums},
                                                      {"FOLD", matrix.f16_sums},
-                                                     {"UNITS_EACH", divide_up(rows * step / 32, lanes)},
+                                                     {"STAGES", tile.stages},
+                                                     {"BUFFERS", tile.buffers},
+                                                     {"SINGLE", tile.buffers == 1},
+                                                     {"LOT_OCTETS", lot.octets},
+                                                     {"LOTS_EACH", divide_up(rows * step / 8 / lot.octets, lanes)},
                                                      {"OCTETS_EACH", divide_up(columns * step / 8, lanes)}});
   return variant;
 }
@@ -236,7 +242,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
                 0};
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
-  gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile)
+  gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile, weights.format)
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
                                                              : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
@@ -257,6 +263,25 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
 }
 
 }  // namespace
+
+LotModule lot_module(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::f16:
+      return {"lot_f16", 1};
+    case WeightFormat::q8_0:
+      return {"lot_q8_0"};
+    case WeightFormat::q4_0:
+      return {"lot_q4_0"};
+    case WeightFormat::q4_k:
+      return {"lot_q4_k"};
+    case WeightFormat::q5_k:
+      return {"lot_q5_k"};
+    case WeightFormat::q6_k:
+      return {"lot_q6_k"};
+    default:
+      return {"lot_units"};
+  }
+}
 
 std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
   std::vector<MatMulTile> tiles(std::begin(kTiles), std::end(kTiles));

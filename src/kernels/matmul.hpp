@@ -30,11 +30,14 @@ enum class MatMulMode : uint8_t { fast, exact };
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
 /// How a workgroup of matmul_tile.wgsl (T2) is made up: subgroups along rows, columns and inputs, matrices of each
-/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64.
+/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64; how many steps ahead
+/// they are loaded, and whether one buffer of workgroup memory is filled while another is multiplied (1 or 2, at most
+/// `stages`).
 struct MatMulTile {
   uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
   uint32_t tiles_m = 1, tiles_n = 1;
   uint32_t depth = 32;
+  uint32_t stages = 1, buffers = 1;
 };
 
 struct MatMul {
@@ -58,6 +61,13 @@ inline constexpr uint32_t kMatMulMatColumnsMin = 16;
 
 /// The tiles that products on a device choose from, large ones first.
 std::vector<MatMulTile> tiles_of(const gpu::Device& device);
+
+/// The module of matmul_tile.wgsl that gives weights of a format in lots, and the octets of a lot.
+struct LotModule {
+  std::string_view name;
+  uint32_t octets = 4;
+};
+LotModule lot_module(WeightFormat format);
 
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product);
 

@@ -2,8 +2,9 @@
 // Its subgroups lie SUBGROUPS_M along the rows, SUBGROUPS_N along the columns and SUBGROUPS_K along the inputs; each holds
 // TILES_M x TILES_N sums of MAT_M x MAT_N in f32; where matrices can only be summed in f16 (FOLD), each keeps its elements'
 // f32 in registers and adds the matrix to them after every step. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
-// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Grid: x, y: tiles of rows over all segments, z: tiles of
-// tokens. Oracle: matmul_ref.cpp.
+// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Lots of weights and octets of inputs are loaded STAGES steps ahead; with two
+// BUFFERS of workgroup memory one is filled while the other is multiplied. Grid: x, y: tiles of rows over all segments, z: tiles
+// of tokens; those of the same rows run together. Oracle: matmul_ref.cpp.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -12,7 +13,7 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@import act
 //@import out
 //@import step
-//@import format
+//@import lot
 //@import matmul_segments
 //@const MAT_M 16
 //@const MAT_N 16
@@ -24,13 +25,17 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@const TILES_M 2
 //@const TILES_N 2
 //@const DEPTH 64
-// Units of weights and octets of inputs that an invocation stages at a time.
-//@const UNITS_EACH 1
+//@const STAGES 1
+//@const BUFFERS 1
+// Octets of a lot, the lots of weights and the octets of inputs that an invocation stages at a time.
+//@const LOT_OCTETS 4
+//@const LOTS_EACH 1
 //@const OCTETS_EACH 4
-//@const UNIT_OCTETS 4
 // One is 1, the other 0: matrices sum in f32, or in f16.
 //@const DIRECT 1
 //@const FOLD 0
+// 1: a buffer is done with only when all have come to a barrier.
+//@const SINGLE 1
 
 const SUBGROUPS = SUBGROUPS_M * SUBGROUPS_N * SUBGROUPS_K;
 const WORKGROUP_SIZE = SUBGROUPS * SUBGROUP_SIZE;
@@ -38,9 +43,11 @@ const ROWS = SUBGROUPS_M * TILES_M * MAT_M;
 const COLUMNS = SUBGROUPS_N * TILES_N * MAT_N;
 const SLICE_OCTETS = DEPTH / 8u;
 const STEP_OCTETS = SUBGROUPS_K * SLICE_OCTETS;
-const STEP_UNITS = STEP_OCTETS / 4u;
+const STEP_LOTS = STEP_OCTETS / LOT_OCTETS;
 // Of a row or column in workgroup memory; the odd one spreads neighbours over the banks.
 const STRIDE = STEP_OCTETS + 1u;
+// Neighbours stage lots of so many rows, or octets of one, so that they write to different banks.
+const TOGETHER = select(8u, 1u, LOT_OCTETS == 1u);
 // Elements of a matrix, and how many of them an invocation has.
 const MATRIX = MAT_M * MAT_N;
 const ELEMENTS = (MATRIX + SUBGROUP_SIZE - 1u) / SUBGROUP_SIZE;
@@ -56,30 +63,9 @@ var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
-var<workgroup> row_tile: array<vec4<u32>, ROWS * STRIDE>;        // octets of f16
-var<workgroup> column_tile: array<vec4<u32>, COLUMNS * STRIDE>;  // likewise
+var<workgroup> row_tile: array<vec4<u32>, BUFFERS * ROWS * STRIDE>;        // octets of f16
+var<workgroup> column_tile: array<vec4<u32>, BUFFERS * COLUMNS * STRIDE>;  // likewise
 var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
-
-fn halves_of(values: Octet) -> vec4<u32> {
-  return vec4(pack2x16float(values.low.xy), pack2x16float(values.low.zw), pack2x16float(values.high.xy),
-              pack2x16float(values.high.zw));
-}
-
-// A unit of weights, zero past the end.
-fn stage_unit(row: u32, n_in: u32, unit: u32) -> Unit {
-  if (unit / 2u * 64u >= n_in) {
-    return Unit();
-  }
-  return load_unit(row, n_in, unit);
-}
-
-// An octet of inputs as f16, zero past the end, where the other factor may be anything.
-fn stage_octet(column: u32, n_in: u32, octet: u32) -> vec4<u32> {
-  if (octet * 8u >= n_in) {
-    return vec4<u32>();
-  }
-  return input[column / 8u + octet];
-}
 
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
 fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
@@ -100,8 +86,9 @@ fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u3
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) in_subgroup: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(workgroup_id) workgroup: vec3<u32>,
         @builtin(num_workgroups) grid: vec3<u32>) {
-  let group = workgroup.x + workgroup.y * grid.x;
-  let column_first = workgroup.z * COLUMNS;
+  let index = workgroup.x + (workgroup.y + workgroup.z * grid.y) * grid.x;
+  let group = index / grid.z;
+  let column_first = index % grid.z * COLUMNS;
   let n_columns = column_count();
   if (group >= immediates.n_groups || column_first >= n_columns) {
     return;
@@ -122,65 +109,85 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@end
   //@end
-  //@repeat U UNITS_EACH
-  let row_$U = (lane + $Uu * WORKGROUP_SIZE) / STEP_UNITS;
-  let unit_$U = (lane + $Uu * WORKGROUP_SIZE) % STEP_UNITS;
-  let weights_$U = segment.weight_offset + min(row_first + row_$U, segment.n_rows - 1u) * segment.row_words;
-  var loaded_$U = stage_unit(weights_$U, n_in, unit_$U);
+  // Past the end the last lot again, times inputs of zero.
+  let last_lot = (n_in + 63u) / 64u * (8u / LOT_OCTETS) - 1u;
+  //@repeat W LOTS_EACH
+  let row_$W = (lane + $Wu * WORKGROUP_SIZE) / (TOGETHER * STEP_LOTS) * TOGETHER + lane % TOGETHER;
+  let lot_$W = (lane + $Wu * WORKGROUP_SIZE) / TOGETHER % STEP_LOTS;
+  let weights_$W = segment.weight_offset + min(row_first + row_$W, segment.n_rows - 1u) * segment.row_words;
   //@end
   //@repeat X OCTETS_EACH
   let column_$X = (lane + $Xu * WORKGROUP_SIZE) / STEP_OCTETS;
   let octet_$X = (lane + $Xu * WORKGROUP_SIZE) % STEP_OCTETS;
-  let inputs_$X = segment.input_offset + min(column_first + column_$X, n_columns - 1u) * segment.input_stride;
-  var input_$X = stage_octet(inputs_$X, n_in, octet_$X);
+  let inputs_$X = (segment.input_offset + min(column_first + column_$X, n_columns - 1u) * segment.input_stride) / 8u;
   //@end
-  for (var k = 0u; k < n_in; k += STEP_OCTETS * 8u) {
-    //@repeat U UNITS_EACH
-    if (row_$U < ROWS) {
-      //@repeat O UNIT_OCTETS
-      row_tile[row_$U * STRIDE + unit_k(unit_$U, $Ou) / 8u] = halves_of(unit_octet(loaded_$U, $Ou));
+  let last_octet = (n_in - 1u) / 8u;
+  //@repeat P STAGES
+  //@repeat W LOTS_EACH
+  var loaded_$P_$W = load_lot(weights_$W, n_in, min($Pu * STEP_LOTS + lot_$W, last_lot));
+  //@end
+  //@repeat X OCTETS_EACH
+  var input_$P_$X = input[inputs_$X + min($Pu * STEP_OCTETS + octet_$X, last_octet)];
+  //@end
+  //@end
+  for (var first = 0u; first <= last_octet; first += STAGES * STEP_OCTETS) {
+    //@repeat P STAGES
+    {
+      let octets = first + $Pu * STEP_OCTETS;
+      let row_buffer = ($Pu % BUFFERS) * ROWS * STRIDE;
+      let column_buffer = ($Pu % BUFFERS) * COLUMNS * STRIDE;
+      //@repeat W LOTS_EACH
+      if (row_$W < ROWS) {
+        let halves_$W = decode_lot(loaded_$P_$W);
+        //@repeat O LOT_OCTETS
+        row_tile[row_buffer + row_$W * STRIDE + lot_k(lot_$W, $Ou) / 8u] = halves_$W[$O];
+        //@end
+      }
       //@end
-    }
-    //@end
-    //@repeat X OCTETS_EACH
-    if (column_$X < COLUMNS) {
-      column_tile[column_$X * STRIDE + octet_$X] = input_$X;
-    }
-    //@end
-    workgroupBarrier();
-    // The next step's are on their way while this one's are multiplied.
-    let next = k / 8u + STEP_OCTETS;
-    //@repeat U UNITS_EACH
-    loaded_$U = stage_unit(weights_$U, n_in, next / 4u + unit_$U);
-    //@end
-    //@repeat X OCTETS_EACH
-    input_$X = stage_octet(inputs_$X, n_in, next + octet_$X);
-    //@end
-    for (var octet = 0u; octet < SLICE_OCTETS; octet += MAT_K / 8u) {
-      let at = slice * SLICE_OCTETS + octet;
+      //@repeat X OCTETS_EACH
+      if (column_$X < COLUMNS) {
+        column_tile[column_buffer + column_$X * STRIDE + octet_$X] =
+            select(vec4<u32>(), lot_inputs(input_$P_$X), octets + octet_$X <= last_octet);
+      }
+      //@end
+      workgroupBarrier();
+      // The next ones are on their way while these are multiplied.
+      let next = octets + STAGES * STEP_OCTETS;
+      //@repeat W LOTS_EACH
+      loaded_$P_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + lot_$W, last_lot));
+      //@end
+      //@repeat X OCTETS_EACH
+      input_$P_$X = input[inputs_$X + min(next + octet_$X, last_octet)];
+      //@end
+      for (var octet = 0u; octet < SLICE_OCTETS; octet += MAT_K / 8u) {
+        let at = slice * SLICE_OCTETS + octet;
+        //@repeat I TILES_M
+        let left_$I = subgroupMatrixLoad<Left, row_major>(&row_tile, row_buffer + (row_at + $Iu * MAT_M) * STRIDE + at, STRIDE);
+        //@end
+        //@repeat J TILES_N
+        let right_$J = subgroupMatrixLoad<Right, col_major>(&column_tile, column_buffer + (column_at + $Ju * MAT_N) * STRIDE + at, STRIDE);
+        //@repeat I TILES_M
+        sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
+        //@end
+        //@end
+      }
+      //@repeat S SINGLE
+      workgroupBarrier();
+      //@end
+      //@repeat F FOLD
       //@repeat I TILES_M
-      let left_$I = subgroupMatrixLoad<Left, row_major>(&row_tile, (row_at + $Iu * MAT_M) * STRIDE + at, STRIDE);
-      //@end
       //@repeat J TILES_N
-      let right_$J = subgroupMatrixLoad<Right, col_major>(&column_tile, (column_at + $Ju * MAT_N) * STRIDE + at, STRIDE);
-      //@repeat I TILES_M
-      sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
+      subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
+      sums_$I_$J = Sums();
+      workgroupBarrier();
+      for (var i = 0u; i < ELEMENTS; i++) {
+        folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
+      }
+      workgroupBarrier();
+      //@end
       //@end
       //@end
     }
-    workgroupBarrier();
-    //@repeat F FOLD
-    //@repeat I TILES_M
-    //@repeat J TILES_N
-    subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
-    sums_$I_$J = Sums();
-    workgroupBarrier();
-    for (var i = 0u; i < ELEMENTS; i++) {
-      folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
-    }
-    workgroupBarrier();
-    //@end
-    //@end
     //@end
   }
   //@repeat I TILES_M
