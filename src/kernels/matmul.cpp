@@ -182,9 +182,14 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, 
   const uint32_t rows = tile.subgroups_m * tile.tiles_m * matrix.m,
                  columns = tile.subgroups_n * tile.tiles_n * matrix.n;
   const uint32_t step = tile.depth * tile.subgroups_k;
+  const uint32_t lanes = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * device.info().subgroup_size_max;
   const LotModule lot = lot_module(format);
   variant.modules.emplace_back("lot", lot.name);
-  const uint32_t lanes = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * device.info().subgroup_size_max;
+  // Octets of so many lines that an invocation stages, some for each buffer.
+  const auto each = [&](uint32_t lines) {
+    return tile.buffers * uint32_t(divide_up(lines * step / 8 / tile.buffers, lanes));
+  };
+  const uint32_t lots_each = lot.octets == 1 ? each(rows) : uint32_t(divide_up(rows * step / 32, lanes));
   variant.constants.insert(variant.constants.end(), {{"MAT_M", matrix.m},
                                                      {"MAT_N", matrix.n},
                                                      {"MAT_K", matrix.k},
@@ -201,8 +206,9 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, 
                                                      {"BUFFERS", tile.buffers},
                                                      {"SINGLE", tile.buffers == 1},
                                                      {"LOT_OCTETS", lot.octets},
-                                                     {"LOTS_EACH", divide_up(rows * step / 8 / lot.octets, lanes)},
-                                                     {"OCTETS_EACH", divide_up(columns * step / 8, lanes)}});
+                                                     {"LOTS_EACH", lots_each},
+                                                     {"OCTETS_EACH", each(columns)},
+                                                     {"MATRICES_K", tile.depth / tile.buffers / matrix.k}});
   return variant;
 }
 

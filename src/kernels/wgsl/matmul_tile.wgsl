@@ -31,6 +31,8 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@const LOT_OCTETS 4
 //@const LOTS_EACH 1
 //@const OCTETS_EACH 4
+// Matrices of each slice that are multiplied one after another.
+//@const MATRICES_K 4
 // One is 1, the other 0: matrices sum in f32, or in f16.
 //@const DIRECT 1
 //@const FOLD 0
@@ -48,6 +50,9 @@ const STEP_LOTS = STEP_OCTETS / LOT_OCTETS;
 const STRIDE = STEP_OCTETS + 1u;
 // Neighbours stage lots of so many rows, or octets of one, so that they write to different banks.
 const TOGETHER = select(8u, 1u, LOT_OCTETS == 1u);
+// Rows and columns from one that an invocation stages to the next.
+const ROWS_APART = WORKGROUP_SIZE / STEP_LOTS;
+const COLUMNS_APART = WORKGROUP_SIZE / STEP_OCTETS;
 // Elements of a matrix, and how many of them an invocation has.
 const MATRIX = MAT_M * MAT_N;
 const ELEMENTS = (MATRIX + SUBGROUP_SIZE - 1u) / SUBGROUP_SIZE;
@@ -56,23 +61,27 @@ alias Left = subgroup_matrix_left<f16, MAT_K, MAT_M>;
 alias Right = subgroup_matrix_right<f16, MAT_N, MAT_K>;
 //@repeat D DIRECT
 alias Sum = f32;
+fn drained(i: u32) -> f32 { return bitcast<f32>(tiles[i / 4u][i % 4u]); }
 //@end
 //@repeat F FOLD
 alias Sum = f16;
 var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
+var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
+fn drained(i: u32) -> f32 { return drain[i]; }
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
-var<workgroup> row_tile: array<vec4<u32>, BUFFERS * ROWS * STRIDE>;        // octets of f16
-var<workgroup> column_tile: array<vec4<u32>, BUFFERS * COLUMNS * STRIDE>;  // likewise
-var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
+// Octets of f16: rows, then columns. In the end sums go out through the same memory, four in an octet's place.
+const BUFFER = (ROWS + COLUMNS) * STRIDE;
+const DRAIN = SUBGROUPS * MATRIX / 4u;
+var<workgroup> tiles: array<vec4<u32>, max(BUFFERS * BUFFER, DRAIN)>;
 
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
 fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
   for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
     var sum = 0.0;
     for (var k = 0u; k < SUBGROUPS_K; k++) {
-      sum += drain[(position * SUBGROUPS_K + k) * MATRIX + i];
+      sum += drained((position * SUBGROUPS_K + k) * MATRIX + i);
     }
     let row = row_first + i % MAT_M;
     let column = column_first + i / MAT_M;
@@ -111,66 +120,68 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   // Past the end the last lot again, times inputs of zero.
   let last_lot = (n_in + 63u) / 64u * (8u / LOT_OCTETS) - 1u;
+  let own_lot = lane / TOGETHER % STEP_LOTS;
+  let row_0 = lane / (TOGETHER * STEP_LOTS) * TOGETHER + lane % TOGETHER;
   //@repeat W LOTS_EACH
-  let row_$W = (lane + $Wu * WORKGROUP_SIZE) / (TOGETHER * STEP_LOTS) * TOGETHER + lane % TOGETHER;
-  let lot_$W = (lane + $Wu * WORKGROUP_SIZE) / TOGETHER % STEP_LOTS;
-  let weights_$W = segment.weight_offset + min(row_first + row_$W, segment.n_rows - 1u) * segment.row_words;
+  let weights_$W = segment.weight_offset + min(row_first + row_0 + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
   //@end
+  let own_octet = lane % STEP_OCTETS;
+  let column_0 = lane / STEP_OCTETS;
   //@repeat X OCTETS_EACH
-  let column_$X = (lane + $Xu * WORKGROUP_SIZE) / STEP_OCTETS;
-  let octet_$X = (lane + $Xu * WORKGROUP_SIZE) % STEP_OCTETS;
-  let inputs_$X = (segment.input_offset + min(column_first + column_$X, n_columns - 1u) * segment.input_stride) / 8u;
+  let inputs_$X =
+      (segment.input_offset + min(column_first + column_0 + $Xu * COLUMNS_APART, n_columns - 1u) * segment.input_stride) / 8u;
   //@end
   let last_octet = (n_in - 1u) / 8u;
   //@repeat P STAGES
   //@repeat W LOTS_EACH
-  var loaded_$P_$W = load_lot(weights_$W, n_in, min($Pu * STEP_LOTS + lot_$W, last_lot));
+  var loaded_$P_$W = load_lot(weights_$W, n_in, min($Pu * STEP_LOTS + own_lot, last_lot));
   //@end
   //@repeat X OCTETS_EACH
-  var input_$P_$X = input[inputs_$X + min($Pu * STEP_OCTETS + octet_$X, last_octet)];
+  var input_$P_$X = input[inputs_$X + min($Pu * STEP_OCTETS + own_octet, last_octet)];
   //@end
   //@end
   for (var first = 0u; first <= last_octet; first += STAGES * STEP_OCTETS) {
     //@repeat P STAGES
     {
       let octets = first + $Pu * STEP_OCTETS;
-      let row_buffer = ($Pu % BUFFERS) * ROWS * STRIDE;
-      let column_buffer = ($Pu % BUFFERS) * COLUMNS * STRIDE;
-      //@repeat W LOTS_EACH
-      if (row_$W < ROWS) {
-        let halves_$W = decode_lot(loaded_$P_$W);
-        //@repeat O LOT_OCTETS
-        row_tile[row_buffer + row_$W * STRIDE + lot_k(lot_$W, $Ou) / 8u] = halves_$W[$O];
-        //@end
+      let buffer = $Pu % BUFFERS * BUFFER;
+      //@repeat X OCTETS_EACH
+      if (COLUMNS % COLUMNS_APART == 0u || column_0 + $Xu * COLUMNS_APART < COLUMNS) {
+        tiles[buffer + (ROWS + column_0 + $Xu * COLUMNS_APART) * STRIDE + own_octet] =
+            select(vec4<u32>(), lot_inputs(input_$P_$X), octets + own_octet <= last_octet);
       }
       //@end
-      //@repeat X OCTETS_EACH
-      if (column_$X < COLUMNS) {
-        column_tile[column_buffer + column_$X * STRIDE + octet_$X] =
-            select(vec4<u32>(), lot_inputs(input_$P_$X), octets + octet_$X <= last_octet);
+      //@repeat W LOTS_EACH
+      if (ROWS % ROWS_APART == 0u || row_0 + $Wu * ROWS_APART < ROWS) {
+        let halves_$W = decode_lot(loaded_$P_$W);
+        //@repeat O LOT_OCTETS
+        tiles[buffer + (row_0 + $Wu * ROWS_APART) * STRIDE + lot_k(own_lot, $Ou) / 8u] = halves_$W[$O];
+        //@end
       }
       //@end
       workgroupBarrier();
       // The next ones are on their way while these are multiplied.
       let next = octets + STAGES * STEP_OCTETS;
       //@repeat W LOTS_EACH
-      loaded_$P_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + lot_$W, last_lot));
+      loaded_$P_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own_lot, last_lot));
       //@end
       //@repeat X OCTETS_EACH
-      input_$P_$X = input[inputs_$X + min(next + octet_$X, last_octet)];
+      input_$P_$X = input[inputs_$X + min(next + own_octet, last_octet)];
       //@end
-      for (var octet = 0u; octet < SLICE_OCTETS; octet += MAT_K / 8u) {
-        let at = slice * SLICE_OCTETS + octet;
+      //@repeat Q MATRICES_K
+      {
+        let at = slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
         //@repeat I TILES_M
-        let left_$I = subgroupMatrixLoad<Left, row_major>(&row_tile, row_buffer + (row_at + $Iu * MAT_M) * STRIDE + at, STRIDE);
+        let left_$I = subgroupMatrixLoad<Left, row_major>(&tiles, buffer + (row_at + $Iu * MAT_M) * STRIDE + at, STRIDE);
         //@end
         //@repeat J TILES_N
-        let right_$J = subgroupMatrixLoad<Right, col_major>(&column_tile, column_buffer + (column_at + $Ju * MAT_N) * STRIDE + at, STRIDE);
+        let right_$J = subgroupMatrixLoad<Right, col_major>(&tiles, buffer + (ROWS + column_at + $Ju * MAT_N) * STRIDE + at, STRIDE);
         //@repeat I TILES_M
         sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
         //@end
         //@end
       }
+      //@end
       //@repeat S SINGLE
       workgroupBarrier();
       //@end
@@ -190,10 +201,11 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
     }
     //@end
   }
+  workgroupBarrier();
   //@repeat I TILES_M
   //@repeat J TILES_N
   //@repeat D DIRECT
-  subgroupMatrixStore<col_major>(&drain, subgroup * MATRIX, sums_$I_$J, MAT_M);
+  subgroupMatrixStore<col_major>(&tiles, subgroup * MATRIX / 4u, sums_$I_$J, MAT_M / 4u);
   //@end
   //@repeat F FOLD
   for (var i = 0u; i < ELEMENTS; i++) {
