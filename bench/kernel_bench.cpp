@@ -1,7 +1,7 @@
 // bench/kernel_bench.cpp: how fast matrix products run: each product many times in one submit, by the clock on the
 // wall.
 //   kernel_bench [tier=T2] [formats=Q4_K,F16] [rows=2560] [inputs=2560] [columns=1,8,32,512]
-//   [tiles=2/2/1/4/4/64/1/1,...]
+//   [tiles=2/2/1/4/4/64,...]
 //                [shaders=DIR,DIR] [validate=0]
 // rows=A+B+C makes groups of several segments; shaders: folders as RAVENWING_SHADER_DIR, each in turn. Prints a line
 // for each: us, GB/s of weights, TFLOP/s, and how far results are from those of exact mode (a mean, relative).
@@ -165,11 +165,11 @@ double relative_error(const std::vector<float>& found, const std::vector<float>&
   return std::sqrt(difference / size);
 }
 
-/// What a name like 4/2/1/2/4/64/1/1 asks for; nothing: what a product chooses by itself.
+/// What a name like 4/2/1/2/4/64 asks for; nothing: what a product chooses by itself.
 std::optional<MatMulTile> tile_named(const std::string& name) {
   if (name.empty()) return std::nullopt;
   const std::vector<uint32_t> n = numbers(name, '/');
-  return MatMulTile{n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5), n.at(6), n.at(7)};
+  return MatMulTile{n.at(0), n.at(1), n.at(2), n.at(3), n.at(4), n.at(5)};
 }
 
 void measure(Bench& bench, std::map<std::string, gpu::PipelineCache>& caches, Case& what,

@@ -30,14 +30,12 @@ enum class MatMulMode : uint8_t { fast, exact };
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
 /// How a workgroup of matmul_tile.wgsl (T2) is made up: subgroups along rows, columns and inputs, matrices of each
-/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64; how many steps ahead
-/// they are loaded, and whether one buffer of workgroup memory is filled while another is multiplied (1 or 2, at most
-/// `stages`).
+/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64; of all slices a
+/// multiple of 64.
 struct MatMulTile {
   uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
   uint32_t tiles_m = 1, tiles_n = 1;
   uint32_t depth = 32;
-  uint32_t stages = 1, buffers = 1;
 };
 
 struct MatMul {
@@ -56,10 +54,11 @@ struct MatMul {
   uint64_t binding_bytes_max = 0;
 };
 
-/// Fast mode takes matmul_mat from this many columns on.
+/// Fast mode takes matmul_mat from this many columns on, and matmul_tile on T2.
 inline constexpr uint32_t kMatMulMatColumnsMin = 16;
+inline constexpr uint32_t kMatMulTileColumnsMin = 5;
 
-/// The tiles that products on a device choose from, large ones first.
+/// The tiles that products on a device choose from.
 std::vector<MatMulTile> tiles_of(const gpu::Device& device);
 
 /// The module of matmul_tile.wgsl that gives weights of a format in lots, and the octets of a lot.

@@ -86,8 +86,6 @@ TEST_CASE("matmul_tile is good WGSL for every format, kind and shape of tile") {
     check();
   }
   variant.modules = {{"act", "act_f16"}, {"out", "out_f32"}, {"lot", "lot_q4_k"}};
-  variant.constants = {{"STAGES", 2}, {"BUFFERS", 2}, {"SINGLE", 0}};
-  check();
   variant.constants = {{"ACCUMULATE", 1}, {"OF_SQUARES", 1}, {"OVER_OUTPUTS", 1}};
   check();
   variant.constants = {{"TILES_M", 4}, {"TILES_N", 3}, {"SUBGROUPS_K", 4}, {"MAT_M", 8}, {"MAT_N", 8}, {"MAT_K", 8}};

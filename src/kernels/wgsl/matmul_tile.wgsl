@@ -2,9 +2,8 @@
 // Its subgroups lie SUBGROUPS_M along the rows, SUBGROUPS_N along the columns and SUBGROUPS_K along the inputs; each holds
 // TILES_M x TILES_N sums of MAT_M x MAT_N in f32; where matrices can only be summed in f16 (FOLD), each keeps its elements'
 // f32 in registers and adds the matrix to them after every step. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
-// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Lots of weights and octets of inputs are loaded STAGES steps ahead; with two
-// BUFFERS of workgroup memory one is filled while the other is multiplied. Grid: x, y: tiles of rows over all segments, z: tiles
-// of tokens; those of the same rows run together. Oracle: matmul_ref.cpp.
+// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Grid: x, y: tiles of rows over all segments, z: tiles of tokens; those
+// of the same rows run together. Oracle: matmul_ref.cpp.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -25,8 +24,6 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@const TILES_M 2
 //@const TILES_N 2
 //@const DEPTH 64
-//@const STAGES 1
-//@const BUFFERS 1
 // Octets of a lot, the lots of weights and the octets of inputs that an invocation stages at a time.
 //@const LOT_OCTETS 4
 //@const LOTS_EACH 1
@@ -36,8 +33,6 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 // One is 1, the other 0: matrices sum in f32, or in f16.
 //@const DIRECT 1
 //@const FOLD 0
-// 1: a buffer is done with only when all have come to a barrier.
-//@const SINGLE 1
 
 const SUBGROUPS = SUBGROUPS_M * SUBGROUPS_N * SUBGROUPS_K;
 const WORKGROUP_SIZE = SUBGROUPS * SUBGROUP_SIZE;
@@ -61,27 +56,78 @@ alias Left = subgroup_matrix_left<f16, MAT_K, MAT_M>;
 alias Right = subgroup_matrix_right<f16, MAT_N, MAT_K>;
 //@repeat D DIRECT
 alias Sum = f32;
-fn drained(i: u32) -> f32 { return bitcast<f32>(tiles[i / 4u][i % 4u]); }
 //@end
 //@repeat F FOLD
 alias Sum = f16;
 var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
 var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
-fn drained(i: u32) -> f32 { return drain[i]; }
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
 // Octets of f16: rows, then columns. In the end sums go out through the same memory, four in an octet's place.
-const BUFFER = (ROWS + COLUMNS) * STRIDE;
-const DRAIN = SUBGROUPS * MATRIX / 4u;
-var<workgroup> tiles: array<vec4<u32>, max(BUFFERS * BUFFER, DRAIN)>;
+var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * MATRIX / 4u)>;
+
+// The first ones of what an invocation stages; others lie ROWS_APART and COLUMNS_APART further on.
+struct Share {
+  row: u32,
+  lot: u32,
+  column: u32,
+  octet: u32,
+}
+
+fn share_of(lane: u32) -> Share {
+  return Share(lane / (TOGETHER * STEP_LOTS) * TOGETHER + lane % TOGETHER, lane / TOGETHER % STEP_LOTS, lane / STEP_OCTETS,
+               lane % STEP_OCTETS);
+}
+
+// Where a subgroup works: slices of one position are neighbours.
+struct Place {
+  slice: u32,
+  position: u32,
+  row: u32,
+  column: u32,
+}
+
+fn place_of(subgroup: u32) -> Place {
+  let position = subgroup / SUBGROUPS_K;
+  return Place(subgroup % SUBGROUPS_K, position, position % SUBGROUPS_M * TILES_M * MAT_M,
+               position / SUBGROUPS_M * TILES_N * MAT_N);
+}
+
+// Lot `place` of a row's step.
+fn put_lot(row: u32, place: u32, lot: Lot) {
+  if (ROWS % ROWS_APART != 0u && row >= ROWS) {
+    return;
+  }
+  let octets = decode_lot(lot);
+  //@repeat O LOT_OCTETS
+  tiles[row * STRIDE + lot_k(place, $Ou) / 8u] = octets[$O];
+  //@end
+}
+
+// Octet `place` of a column's step; zeros past the end, where weights may be anything.
+fn put_inputs(column: u32, place: u32, octet: vec4<u32>, is_there: bool) {
+  if (COLUMNS % COLUMNS_APART != 0u && column >= COLUMNS) {
+    return;
+  }
+  tiles[(ROWS + column) * STRIDE + place] = select(vec4<u32>(), lot_inputs(octet), is_there);
+}
+
+fn drained(i: u32) -> f32 {
+  //@repeat D DIRECT
+  return bitcast<f32>(tiles[i / 4u][i % 4u]);
+  //@end
+  //@repeat F FOLD
+  return drain[i];
+  //@end
+}
 
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
-fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
-  for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
+fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, place: Place, in_subgroup: u32) {
+  for (var i = in_subgroup + place.slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
     var sum = 0.0;
     for (var k = 0u; k < SUBGROUPS_K; k++) {
-      sum += drained((position * SUBGROUPS_K + k) * MATRIX + i);
+      sum += drained((place.position * SUBGROUPS_K + k) * MATRIX + i);
     }
     let row = row_first + i % MAT_M;
     let column = column_first + i / MAT_M;
@@ -105,11 +151,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   let segment = segment_of(group);
   let n_in = segment.n_in;
   let row_first = (group - segment.group_begin) * ROWS;
-  // Where this subgroup works: slices of one position are neighbours.
-  let slice = subgroup % SUBGROUPS_K;
-  let position = subgroup / SUBGROUPS_K;
-  let row_at = position % SUBGROUPS_M * TILES_M * MAT_M;
-  let column_at = position / SUBGROUPS_M * TILES_N * MAT_N;
+  let place = place_of(subgroup);
   //@repeat I TILES_M
   //@repeat J TILES_N
   var sums_$I_$J: Sums;
@@ -118,87 +160,82 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@end
   //@end
-  // Past the end the last lot again, times inputs of zero.
+  // Past the end the last lot again.
   let last_lot = (n_in + 63u) / 64u * (8u / LOT_OCTETS) - 1u;
-  let own_lot = lane / TOGETHER % STEP_LOTS;
-  let row_0 = lane / (TOGETHER * STEP_LOTS) * TOGETHER + lane % TOGETHER;
+  let last_octet = (n_in - 1u) / 8u;
+  let own = share_of(lane);
   //@repeat W LOTS_EACH
-  let weights_$W = segment.weight_offset + min(row_first + row_0 + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
+  let weights_$W = segment.weight_offset + min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
+  var lot_$W = load_lot(weights_$W, n_in, min(own.lot, last_lot));
   //@end
-  let own_octet = lane % STEP_OCTETS;
-  let column_0 = lane / STEP_OCTETS;
   //@repeat X OCTETS_EACH
   let inputs_$X =
-      (segment.input_offset + min(column_first + column_0 + $Xu * COLUMNS_APART, n_columns - 1u) * segment.input_stride) / 8u;
+      (segment.input_offset + min(column_first + own.column + $Xu * COLUMNS_APART, n_columns - 1u) * segment.input_stride) / 8u;
+  var input_$X = input[inputs_$X + min(own.octet, last_octet)];
   //@end
-  let last_octet = (n_in - 1u) / 8u;
-  //@repeat P STAGES
+  var octets = 0u;
+  //@repeat X OCTETS_EACH
+  put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$X, octets + own.octet <= last_octet);
+  //@end
   //@repeat W LOTS_EACH
-  var loaded_$P_$W = load_lot(weights_$W, n_in, min($Pu * STEP_LOTS + own_lot, last_lot));
+  put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$W);
+  //@end
+  workgroupBarrier();
+  // Loads end a turn of the loop, so that they are on their way during the next turn's products: NVIDIA's compiler puts off those in its
+  // midst until they are used.
+  var next = STEP_OCTETS;
+  //@repeat W LOTS_EACH
+  lot_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own.lot, last_lot));
   //@end
   //@repeat X OCTETS_EACH
-  var input_$P_$X = input[inputs_$X + min($Pu * STEP_OCTETS + own_octet, last_octet)];
+  input_$X = input[inputs_$X + min(next + own.octet, last_octet)];
   //@end
-  //@end
-  for (var first = 0u; first <= last_octet; first += STAGES * STEP_OCTETS) {
-    //@repeat P STAGES
+  while (true) {
+    //@repeat Q MATRICES_K
     {
-      let octets = first + $Pu * STEP_OCTETS;
-      let buffer = $Pu % BUFFERS * BUFFER;
-      //@repeat X OCTETS_EACH
-      if (COLUMNS % COLUMNS_APART == 0u || column_0 + $Xu * COLUMNS_APART < COLUMNS) {
-        tiles[buffer + (ROWS + column_0 + $Xu * COLUMNS_APART) * STRIDE + own_octet] =
-            select(vec4<u32>(), lot_inputs(input_$P_$X), octets + own_octet <= last_octet);
-      }
-      //@end
-      //@repeat W LOTS_EACH
-      if (ROWS % ROWS_APART == 0u || row_0 + $Wu * ROWS_APART < ROWS) {
-        let halves_$W = decode_lot(loaded_$P_$W);
-        //@repeat O LOT_OCTETS
-        tiles[buffer + (row_0 + $Wu * ROWS_APART) * STRIDE + lot_k(own_lot, $Ou) / 8u] = halves_$W[$O];
-        //@end
-      }
-      //@end
-      workgroupBarrier();
-      // The next ones are on their way while these are multiplied.
-      let next = octets + STAGES * STEP_OCTETS;
-      //@repeat W LOTS_EACH
-      loaded_$P_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own_lot, last_lot));
-      //@end
-      //@repeat X OCTETS_EACH
-      input_$P_$X = input[inputs_$X + min(next + own_octet, last_octet)];
-      //@end
-      //@repeat Q MATRICES_K
-      {
-        let at = slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
-        //@repeat I TILES_M
-        let left_$I = subgroupMatrixLoad<Left, row_major>(&tiles, buffer + (row_at + $Iu * MAT_M) * STRIDE + at, STRIDE);
-        //@end
-        //@repeat J TILES_N
-        let right_$J = subgroupMatrixLoad<Right, col_major>(&tiles, buffer + (ROWS + column_at + $Ju * MAT_N) * STRIDE + at, STRIDE);
-        //@repeat I TILES_M
-        sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
-        //@end
-        //@end
-      }
-      //@end
-      //@repeat S SINGLE
-      workgroupBarrier();
-      //@end
-      //@repeat F FOLD
+      let at = place.slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
       //@repeat I TILES_M
-      //@repeat J TILES_N
-      subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
-      sums_$I_$J = Sums();
-      workgroupBarrier();
-      for (var i = 0u; i < ELEMENTS; i++) {
-        folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
-      }
-      workgroupBarrier();
+      let left_$I = subgroupMatrixLoad<Left, row_major>(&tiles, (place.row + $Iu * MAT_M) * STRIDE + at, STRIDE);
       //@end
+      //@repeat J TILES_N
+      let right_$J = subgroupMatrixLoad<Right, col_major>(&tiles, (ROWS + place.column + $Ju * MAT_N) * STRIDE + at, STRIDE);
+      //@repeat I TILES_M
+      sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
       //@end
       //@end
     }
+    //@end
+    //@repeat F FOLD
+    //@repeat I TILES_M
+    //@repeat J TILES_N
+    subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
+    sums_$I_$J = Sums();
+    workgroupBarrier();
+    for (var i = 0u; i < ELEMENTS; i++) {
+      folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
+    }
+    workgroupBarrier();
+    //@end
+    //@end
+    //@end
+    octets = next;
+    if (octets > last_octet) {
+      break;
+    }
+    workgroupBarrier();
+    //@repeat X OCTETS_EACH
+    put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$X, octets + own.octet <= last_octet);
+    //@end
+    //@repeat W LOTS_EACH
+    put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$W);
+    //@end
+    workgroupBarrier();
+    next = octets + STEP_OCTETS;
+    //@repeat W LOTS_EACH
+    lot_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own.lot, last_lot));
+    //@end
+    //@repeat X OCTETS_EACH
+    input_$X = input[inputs_$X + min(next + own.octet, last_octet)];
     //@end
   }
   workgroupBarrier();
@@ -213,7 +250,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   }
   //@end
   workgroupBarrier();
-  store_sums(segment, row_first + row_at + $Iu * MAT_M, column_first + column_at + $Ju * MAT_N, n_columns, position, slice, in_subgroup);
+  store_sums(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column + $Ju * MAT_N, n_columns, place, in_subgroup);
   workgroupBarrier();
   //@end
   //@end
