@@ -145,7 +145,8 @@ std::vector<TileCost> tile_costs(const gpu::Device& device) {
       tile.depth /= 2;
     // Each invocation stages the same place of several rows and columns.
     const uint32_t n_lanes = lanes_of(tile, device), step = tile.depth * tile.subgroups_k;
-    const bool even = n_lanes % (kRowsTogether * step / 32) == 0 && n_lanes % (step / 8) == 0;
+    const bool even = n_lanes % (kRowsTogether * step / 32) == 0 && n_lanes % (step / 8) == 0 &&
+                      tile.depth % device.matrix_shape().k == 0;
     if (even && n_lanes <= limits.invocations_per_workgroup_max &&
         workgroup_bytes(tile, device.matrix_shape()) <= limits.workgroup_storage_bytes_max)
       costs.push_back(cost);
@@ -182,7 +183,7 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
 Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
-  if (context.tier() == gpu::Tier::t2 && (product.tile || n_columns >= kMatMulTileColumnsMin))
+  if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulTileColumnsMin)
     return tile_shape(context, product, n_columns);
   // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
   const bool slow_barriers =

@@ -143,7 +143,7 @@ Expected MatMulScene::expected() const {
 
 bool MatMulScene::uses_tiles() const {
   return gpu_.device.tier() == gpu::Tier::t2 && case_.mode == kernels::MatMulMode::fast &&
-         (case_.tile || std::bit_ceil(case_.n_columns) >= kernels::kMatMulTileColumnsMin);
+         std::bit_ceil(case_.n_columns) >= kernels::kMatMulTileColumnsMin;
 }
 
 bool MatMulScene::sums_in_f16() const { return uses_tiles() && gpu_.device.matrix_shape().f16_sums; }
