@@ -1,8 +1,7 @@
 // bench/kernel_bench.cpp: how fast matrix products run: each product many times in one submit, by the clock on the
 // wall.
 //   kernel_bench [tier=T2] [formats=Q4_K,F16] [rows=2560] [inputs=2560] [columns=1,8,32,512]
-//   [tiles=2/2/1/4/4/64,...]
-//                [shaders=DIR,DIR] [validate=0]
+//                [tiles=2/2/1/4/4/64,... from 5 columns on] [shaders=DIR,DIR] [validate=0]
 // rows=A+B+C makes groups of several segments; shaders: folders as RAVENWING_SHADER_DIR, each in turn. Prints a line
 // for each: us, GB/s of weights, TFLOP/s, and how far results are from those of exact mode (a mean, relative).
 #include <fmt/format.h>
