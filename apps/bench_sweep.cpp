@@ -19,7 +19,7 @@ struct SweepFlags {
   bool json = false;
 };
 
-struct Reading {
+struct ChunkReading {
   uint32_t chunk = 0;
   Readings tok_s;
   uint64_t gpu_bytes = 0;  // at most
@@ -47,8 +47,8 @@ std::vector<uint32_t> chunks_of(const std::string& range) {
   return chunks;
 }
 
-Reading measure_chunk(const SweepFlags& flags, uint32_t chunk, bool is_first) {
-  Reading reading{.chunk = chunk};
+ChunkReading measure_chunk(const SweepFlags& flags, uint32_t chunk, bool is_first) {
+  ChunkReading reading{.chunk = chunk};
   try {
     const EngineOptions options{.chunk = chunk, .max_sessions = 1};
     Engine engine = is_first ? open_engine(flags.engine, options) : Engine(engine_options(flags.engine, options));
@@ -62,10 +62,10 @@ Reading measure_chunk(const SweepFlags& flags, uint32_t chunk, bool is_first) {
   return reading;
 }
 
-std::string to_text(const SweepFlags& flags, const std::vector<Reading>& readings, const Reading& best) {
+std::string to_text(const SweepFlags& flags, const std::vector<ChunkReading>& readings, const ChunkReading& best) {
   std::string text =
       fmt::format("prefill of {}\n{:>8}{:>12}   {:22}{:>14}\n", flags.n_prompt, "chunk", "tok/s", "", "GPU MB, peak");
-  for (const Reading& reading : readings) {
+  for (const ChunkReading& reading : readings) {
     text += reading.error.empty()
                 ? fmt::format("{:>8}{:>12}   {:22}{:>14.1f}\n", reading.chunk, short_number(reading.tok_s.median()),
                               fmt::format("({} to {})", short_number(reading.tok_s.least()),
@@ -76,12 +76,12 @@ std::string to_text(const SweepFlags& flags, const std::vector<Reading>& reading
   return text + fmt::format("best: {}\n", best.chunk);
 }
 
-std::string to_json(const SweepFlags& flags, const std::vector<Reading>& readings, const Reading& best) {
+std::string to_json(const SweepFlags& flags, const std::vector<ChunkReading>& readings, const ChunkReading& best) {
   nlohmann::ordered_json json = {{"prompt_tokens", flags.n_prompt},
                                  {"repeat", flags.repeat},
                                  {"best_chunk", best.chunk},
                                  {"chunks", nlohmann::ordered_json::array()}};
-  for (const Reading& reading : readings) {
+  for (const ChunkReading& reading : readings) {
     nlohmann::ordered_json row = {{"chunk", reading.chunk}, {"prefill_tok_s", json_of(reading.tok_s)}};
     if (reading.error.empty())
       row["gpu_peak_bytes"] = reading.gpu_bytes;
@@ -95,15 +95,16 @@ std::string to_json(const SweepFlags& flags, const std::vector<Reading>& reading
 void run(SweepFlags& flags) {
   const std::vector<uint32_t> chunks = chunks_of(flags.chunk);
   const auto synthetic = use_synthetic(flags.synthetic, flags.engine);
-  std::vector<Reading> readings;
+  std::vector<ChunkReading> readings;
   for (const uint32_t chunk : chunks) {
     check_interrupted();
     readings.push_back(measure_chunk(flags, chunk, readings.empty()));
     if (!readings.back().error.empty()) break;
   }
-  const auto speed = [](const Reading& reading) { return reading.error.empty() ? reading.tok_s.median() : 0; };
-  const Reading& best = *std::max_element(readings.begin(), readings.end(),
-                                          [&](const Reading& a, const Reading& b) { return speed(a) < speed(b); });
+  const auto speed = [](const ChunkReading& reading) { return reading.error.empty() ? reading.tok_s.median() : 0; };
+  const ChunkReading& best =
+      *std::max_element(readings.begin(), readings.end(),
+                        [&](const ChunkReading& a, const ChunkReading& b) { return speed(a) < speed(b); });
   write_out(flags.json ? to_json(flags, readings, best) : to_text(flags, readings, best));
 }
 

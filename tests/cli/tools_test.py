@@ -14,7 +14,7 @@ import tempfile
 import unittest
 import xml.etree.ElementTree
 
-from program import DEMO_MODEL, GOLDEN, ProgramTest, needs_adapter
+from program import DEMO_MODEL, GOLDEN, ROOT, ProgramTest, needs_adapter
 
 # "Once upon a time" in the demo model's vocabulary
 IDS = [2397, 3662, 286, 3631]
@@ -180,7 +180,7 @@ class ProfileTest(ProgramTest):
             for path, n_tokens in zip(paths, ("1", "8")):
                 with open(path, "w", encoding="utf-8") as file:
                     json.dump(self.run_json("profile", "--repeat", "1", "-n", n_tokens), file)
-            script = [sys.executable, "tools/roofline.py"]
+            script = [sys.executable, os.path.join(ROOT, "tools/roofline.py")]
             drawn = subprocess.run(script + paths, capture_output=True, text=True, check=True).stdout
             root = xml.etree.ElementTree.fromstring(drawn)
             words = [node.text for node in root.iter() if node.tag.endswith("text")]
