@@ -14,7 +14,7 @@ using Reader = std::function<double()>;
 
 /// Its functions as nvml.h declares them; 0 is success.
 struct Nvml {
-  using Handle = struct nvmlDevice*;
+  using Handle = void*;  // opaque
   int (*init)() = nullptr;
   int (*count)(unsigned*) = nullptr;
   int (*handle)(unsigned, Handle*) = nullptr;

@@ -8,16 +8,16 @@ extern "C" {
   *count = 3;
   return 0;
 }
-[[gnu::visibility("default")]] int nvmlDeviceGetHandleByIndex_v2(unsigned index, const char** device) {
-  constexpr const char* kNames[] = {"Fake A", "Fake B", "Fake A"};
-  *device = kNames[index];
+[[gnu::visibility("default")]] int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** device) {
+  static char names[][8] = {"Fake A", "Fake B", "Fake A"};
+  *device = names[index];
   return 0;
 }
-[[gnu::visibility("default")]] int nvmlDeviceGetName(const char* device, char* name, unsigned size) {
-  std::snprintf(name, size, "%s", device);
+[[gnu::visibility("default")]] int nvmlDeviceGetName(void* device, char* name, unsigned size) {
+  std::snprintf(name, size, "%s", static_cast<const char*>(device));
   return 0;
 }
-[[gnu::visibility("default")]] int nvmlDeviceGetTotalEnergyConsumption(const char*, unsigned long long* millijoules) {
+[[gnu::visibility("default")]] int nvmlDeviceGetTotalEnergyConsumption(void*, unsigned long long* millijoules) {
   static unsigned long long total = 7'000'000;
   *millijoules = total += 250'000;
   return 0;
