@@ -1,6 +1,5 @@
 // Weight rows of f16: n_in values, padded with zeros to a multiple of 8. Subnormal weights (below 6e-5) may be flushed.
 //@template
-//@import format_half_dot
 //@import octet
 //@import half
 alias Unit = array<vec4<u32>, 4>;

@@ -1,7 +1,6 @@
 // Weight rows of IQ4_NL: blocks of 32 weights in four words of nibbles, then the f16 scales d of all blocks.
 // w = d * value of q.
 //@template
-//@import format_half_dot
 //@import codes
 //@import iq4
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {

@@ -1,7 +1,6 @@
 // Weight rows of IQ4_XS as in the file: blocks of 256 weights in 34 words: f16 d, eight high bit pairs and eight low
 // nibbles of the scales, then each run of 32 weights in four words of nibbles. w = d * (scale - 32) * value of q.
 //@template
-//@import format_half_dot
 //@import codes
 //@import iq4
 //@import format_octets

@@ -1,6 +1,5 @@
 // Units of formats that are read eight weights at a time.
 //@template
-//@import format_half_dot
 //@import octet
 alias Unit = array<Octet, 4>;
 

@@ -9,9 +9,6 @@
 //   fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit
 //   fn unit_octet(unit: Unit, i: u32) -> Octet
 //   fn unit_k(unit: u32, i: u32) -> u32
-// Octets 2 h and 2 h + 1 of a unit times their inputs; x_sum: the sum of those. Formats whose octets 2 h and 2 h + 1 do not lie
-// side by side have no use for it.
-//   fn unit_half_dot(unit: Unit, h: u32, x0: Octet, x1: Octet, x_sum: f32) -> f32
 struct Octet {
   low: vec4<f32>,
   high: vec4<f32>,
