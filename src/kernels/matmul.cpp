@@ -105,19 +105,53 @@ VecTeam choose_team(const Context& context, VecTeam wanted) {
   return context.recorder.device().info().software ? VecTeam::subgroup : VecTeam::workgroup;
 }
 
-// Large tiles read weights and inputs seldom, small ones keep a GPU of a hundred cores busy.
-constexpr MatMulTile kTiles[] = {{4, 2, 1, 2, 4, 64}, {2, 2, 1, 2, 2, 64}, {2, 1, 4, 1, 2, 64}};
+/// A tile and the microseconds that an H200 of 132 cores, each at one workgroup, takes for 2560 inputs of Q4_K.
+struct TileCost {
+  MatMulTile tile;
+  uint32_t round_us;
+};
+// Large ones read weights and inputs seldom, small ones keep many cores busy; those of five are for widths of 2560.
+constexpr TileCost kTiles[] = {{{2, 4, 1, 5, 2, 64}, 71}, {{4, 2, 1, 2, 4, 64}, 62}, {{1, 4, 1, 5, 2, 64}, 52},
+                               {{2, 2, 1, 2, 2, 64}, 22}, {{5, 1, 2, 1, 2, 64}, 29}, {{4, 1, 2, 1, 2, 64}, 24},
+                               {{2, 1, 4, 1, 2, 64}, 13}, {{5, 1, 2, 1, 1, 64}, 24}, {{2, 1, 4, 1, 1, 64}, 10}};
+/// Workgroups that run at once: a GPU of a hundred cores.
+constexpr uint64_t kCores = 132;
+
 /// Inputs that are staged at a time: a multiple of this, in which units of weights lie. Of them each subgroup
 /// multiplies at most 64, after which sums in f16 are folded into f32.
 constexpr uint32_t kTileStep = 64;
-/// Workgroups that a dispatch should have.
-constexpr uint64_t kWorkgroupsMin = 64;
+constexpr uint32_t kRowsTogether = 8;  // TOGETHER of matmul_tile.wgsl
 
 /// Bytes of workgroup memory of matmul_tile.wgsl.
 uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
   const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
-  return uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16 +
-         tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n * (matrix.f16_sums ? 6 : 4);
+  const uint64_t staged = uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16;
+  const uint64_t elements = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n;
+  return matrix.f16_sums ? staged + elements * 6 : std::max(staged, elements * 4);
+}
+
+uint32_t lanes_of(const MatMulTile& tile, const gpu::Device& device) {
+  return tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * device.info().subgroup_size_max;
+}
+
+/// Tiles that the device can run, of fewer inputs at a time where its workgroup memory is small.
+std::vector<TileCost> tile_costs(const gpu::Device& device) {
+  const DeviceLimits& limits = device.limits();
+  std::vector<TileCost> costs;
+  for (TileCost cost : kTiles) {
+    MatMulTile& tile = cost.tile;
+    while (workgroup_bytes(tile, device.matrix_shape()) > limits.workgroup_storage_bytes_max &&
+           tile.depth * tile.subgroups_k > kTileStep)
+      tile.depth /= 2;
+    // Each invocation stages the same place of several rows and columns.
+    const uint32_t n_lanes = lanes_of(tile, device), step = tile.depth * tile.subgroups_k;
+    const bool even = n_lanes % (kRowsTogether * step / 32) == 0 && n_lanes % (step / 8) == 0 &&
+                      tile.depth % device.matrix_shape().k == 0;
+    if (even && n_lanes <= limits.invocations_per_workgroup_max &&
+        workgroup_bytes(tile, device.matrix_shape()) <= limits.workgroup_storage_bytes_max)
+      costs.push_back(cost);
+  }
+  return costs;
 }
 
 Shape shape_of(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
@@ -134,18 +168,22 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   const gpu::Device& device = context.recorder.device();
   const gpu::MatrixShape matrix = device.matrix_shape();
   if (product.tile) return shape_of(*product.tile, matrix);
-  Shape shape;
-  for (const MatMulTile& tile : tiles_of(device)) {
-    shape = shape_of(tile, matrix);
-    if (n_columns > shape.columns / 2 && workgroups(product, shape, n_columns) >= kWorkgroupsMin) break;
+  Shape best;
+  uint64_t best_us = UINT64_MAX;
+  for (const TileCost& cost : tile_costs(device)) {
+    const Shape shape = shape_of(cost.tile, matrix);
+    const uint64_t us = divide_up(workgroups(product, shape, n_columns), kCores) * cost.round_us;
+    if (us >= best_us) continue;
+    best = shape;
+    best_us = us;
   }
-  return shape;
+  return best;
 }
 
 Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
-  if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulMatColumnsMin)
+  if (context.tier() == gpu::Tier::t2 && n_columns >= kMatMulTileColumnsMin)
     return tile_shape(context, product, n_columns);
   // The barriers of eight columns cost software Vulkan more than half a tile that is computed for nothing.
   const bool slow_barriers =
@@ -175,14 +213,16 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
   return variant;
 }
 
-gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) {
+gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, WeightFormat format) {
   const gpu::Device& device = context.recorder.device();
   gpu::ShaderVariant variant = context.variant("matmul_tile");
   const gpu::MatrixShape matrix = device.matrix_shape();
   const uint32_t rows = tile.subgroups_m * tile.tiles_m * matrix.m,
                  columns = tile.subgroups_n * tile.tiles_n * matrix.n;
   const uint32_t step = tile.depth * tile.subgroups_k;
-  const uint32_t lanes = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * device.info().subgroup_size_max;
+  const uint32_t lanes = lanes_of(tile, device);
+  const LotModule lot = lot_module(format);
+  variant.modules.emplace_back("lot", lot.name);
   variant.constants.insert(variant.constants.end(), {{"MAT_M", matrix.m},
                                                      {"MAT_N", matrix.n},
                                                      {"MAT_K", matrix.k},
@@ -195,8 +235,10 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile) 
                                                      {"DEPTH", tile.depth},
                                                      {"DIRECT", !matrix.f16_sums},
                                                      {"FOLD", matrix.f16_sums},
-                                                     {"UNITS_EACH", divide_up(rows * step / 32, lanes)},
-                                                     {"OCTETS_EACH", divide_up(columns * step / 8, lanes)}});
+                                                     {"LOT_OCTETS", lot.octets},
+                                                     {"LOTS_EACH", divide_up(rows * step / 8 / lot.octets, lanes)},
+                                                     {"OCTETS_EACH", divide_up(columns * step / 8, lanes)},
+                                                     {"MATRICES_K", tile.depth / matrix.k}});
   return variant;
 }
 
@@ -236,7 +278,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
                 0};
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
-  gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile)
+  gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile, weights.format)
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
                                                              : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
@@ -258,13 +300,28 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
 
 }  // namespace
 
-std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
-  std::vector<MatMulTile> tiles(std::begin(kTiles), std::end(kTiles));
-  for (MatMulTile& tile : tiles) {
-    while (workgroup_bytes(tile, device.matrix_shape()) > device.limits().workgroup_storage_bytes_max &&
-           tile.depth * tile.subgroups_k > kTileStep)
-      tile.depth /= 2;
+LotModule lot_module(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::f16:
+      return {"lot_f16", 1};
+    case WeightFormat::q8_0:
+      return {"lot_q8_0"};
+    case WeightFormat::q4_0:
+      return {"lot_q4_0"};
+    case WeightFormat::q4_k:
+      return {"lot_q4_k"};
+    case WeightFormat::q5_k:
+      return {"lot_q5_k"};
+    case WeightFormat::q6_k:
+      return {"lot_q6_k"};
+    default:
+      return {"lot_units"};
   }
+}
+
+std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
+  std::vector<MatMulTile> tiles;
+  for (const TileCost& cost : tile_costs(device)) tiles.push_back(cost.tile);
   return tiles;
 }
 

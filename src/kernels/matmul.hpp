@@ -30,7 +30,8 @@ enum class MatMulMode : uint8_t { fast, exact };
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
 /// How a workgroup of matmul_tile.wgsl (T2) is made up: subgroups along rows, columns and inputs, matrices of each
-/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64.
+/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64; of all slices a
+/// multiple of 64.
 struct MatMulTile {
   uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
   uint32_t tiles_m = 1, tiles_n = 1;
@@ -53,14 +54,22 @@ struct MatMul {
   uint64_t binding_bytes_max = 0;
 };
 
-/// Fast mode takes matmul_mat from this many columns on.
+/// Fast mode takes matmul_mat from this many columns on, and matmul_tile on T2.
 inline constexpr uint32_t kMatMulMatColumnsMin = 16;
+inline constexpr uint32_t kMatMulTileColumnsMin = 5;
 
-/// The tiles that products on a device choose from, large ones first.
+/// The tiles that products on a device choose from.
 std::vector<MatMulTile> tiles_of(const gpu::Device& device);
 
 /// Whether a device can run a tile: its memory, its invocations, its inputs in whole units.
 bool tile_fits(const gpu::Device& device, const MatMulTile& tile);
+
+/// The module of matmul_tile.wgsl that gives weights of a format in lots, and the octets of a lot.
+struct LotModule {
+  std::string_view name;
+  uint32_t octets = 4;
+};
+LotModule lot_module(WeightFormat format);
 
 void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& product);
 

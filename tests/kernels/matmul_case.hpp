@@ -1,6 +1,7 @@
 // A grouped matrix product as data, run in a scene and compared with matmul_ref.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct MatMulCase {
   float input_scale = 1;
   float weight_scale = 1;  // of blocks
   kernels::VecTeam vec_team = kernels::VecTeam::automatic;
+  std::optional<kernels::MatMulTile> tile;  // of T2
 };
 
 /// The scene of a case: every segment has its own input and output, at offsets of its own, with a column of canaries

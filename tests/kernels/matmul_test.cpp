@@ -48,6 +48,10 @@ constexpr Kind kKinds[] = {{"activations", false, false, false, false},
                            {"accumulated f32 of squares", true, true, true, false},
                            {"f32 over outputs", true, false, false, true}};
 
+/// Those with lots of their own, and one of those without.
+constexpr WeightFormat kLotFormats[] = {WeightFormat::f16,  WeightFormat::q8_0, WeightFormat::q4_0, WeightFormat::q4_k,
+                                        WeightFormat::q5_k, WeightFormat::q6_k, WeightFormat::q5_1};
+
 MatMulCase of_kind(const Kind& kind, WeightFormat format, uint32_t n_columns) {
   return {fmt::format("{}, {}, {} columns", format::info(format).name, kind.name, n_columns),
           {{13, odd_n_in(format), format}},
@@ -108,6 +112,28 @@ TEST_CASE("numbers of rows and of inputs on both sides of every tile") {
   }
   cases.push_back({"one element", {{1, 1}}, 1});
   check_cases(cases);
+}
+
+TEST_CASE("every tile of T2, of every format, on both sides of its rows, columns and steps") {
+  for (const auto& gpu : test::gpus()) {
+    if (gpu->device.tier() != gpu::Tier::t2) continue;
+    for (const kernels::MatMulTile& tile : kernels::tiles_of(gpu->device)) {
+      for (const WeightFormat format : kLotFormats) {
+        for (const uint32_t n_columns : {5u, 16u, 17u, 33u, 129u}) {
+          for (const uint32_t n_rows : {15u, 65u, 161u}) {
+            const bool blocks = format::info(format).block_weights > 1;
+            MatMulCase one{fmt::format("{} x {}, {} rows, {} columns, {}", tile.subgroups_m * tile.tiles_m,
+                                       tile.subgroups_n * tile.tiles_n, n_rows, n_columns, format::info(format).name),
+                           {{n_rows, blocks ? 512u : 331u, format}, {17, blocks ? 256u : 40u, format}},
+                           n_columns,
+                           true};
+            one.tile = tile;
+            check_case(*gpu, one);
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("rows summed by workgroups of every size, whatever the adapter prefers") {

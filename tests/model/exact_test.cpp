@@ -186,7 +186,7 @@ void check_exact_demo(Tier tier) {
 }
 
 /// Whether a step of `n_tokens` is one of matmul_tile on T2: plans are made for powers of two.
-bool takes_tiles(size_t n_tokens) { return std::bit_ceil(n_tokens) >= kernels::kMatMulMatColumnsMin; }
+bool takes_tiles(size_t n_tokens) { return std::bit_ceil(n_tokens) >= kernels::kMatMulTileColumnsMin; }
 
 /// Every number of tokens that takes another kernel, and those between.
 void check_fast(Tier tier, WeightFormat format) {

@@ -2,8 +2,8 @@
 // Its subgroups lie SUBGROUPS_M along the rows, SUBGROUPS_N along the columns and SUBGROUPS_K along the inputs; each holds
 // TILES_M x TILES_N sums of MAT_M x MAT_N in f32; where matrices can only be summed in f16 (FOLD), each keeps its elements'
 // f32 in registers and adds the matrix to them after every step. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
-// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Grid: x, y: tiles of rows over all segments, z: tiles of
-// tokens. Oracle: matmul_ref.cpp.
+// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Grid: x, y: tiles of rows over all segments, z: tiles of tokens; those
+// of the same rows run together. Oracle: matmul_ref.cpp.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -12,7 +12,7 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@import act
 //@import out
 //@import step
-//@import format
+//@import lot
 //@import matmul_segments
 //@const MAT_M 16
 //@const MAT_N 16
@@ -24,10 +24,12 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@const TILES_M 2
 //@const TILES_N 2
 //@const DEPTH 64
-// Units of weights and octets of inputs that an invocation stages at a time.
-//@const UNITS_EACH 1
+// Octets of a lot, the lots of weights and the octets of inputs that an invocation stages at a time.
+//@const LOT_OCTETS 4
+//@const LOTS_EACH 1
 //@const OCTETS_EACH 4
-//@const UNIT_OCTETS 4
+// Matrices of each slice that are multiplied one after another.
+//@const MATRICES_K 4
 // One is 1, the other 0: matrices sum in f32, or in f16.
 //@const DIRECT 1
 //@const FOLD 0
@@ -38,9 +40,14 @@ const ROWS = SUBGROUPS_M * TILES_M * MAT_M;
 const COLUMNS = SUBGROUPS_N * TILES_N * MAT_N;
 const SLICE_OCTETS = DEPTH / 8u;
 const STEP_OCTETS = SUBGROUPS_K * SLICE_OCTETS;
-const STEP_UNITS = STEP_OCTETS / 4u;
+const STEP_LOTS = STEP_OCTETS / LOT_OCTETS;
 // Of a row or column in workgroup memory; the odd one spreads neighbours over the banks.
 const STRIDE = STEP_OCTETS + 1u;
+// Neighbours stage lots of so many rows, or octets of one, so that they write to different banks.
+const TOGETHER = select(8u, 1u, LOT_OCTETS == 1u);
+// Rows and columns from one that an invocation stages to the next.
+const ROWS_APART = WORKGROUP_SIZE / STEP_LOTS;
+const COLUMNS_APART = WORKGROUP_SIZE / STEP_OCTETS;
 // Elements of a matrix, and how many of them an invocation has.
 const MATRIX = MAT_M * MAT_N;
 const ELEMENTS = (MATRIX + SUBGROUP_SIZE - 1u) / SUBGROUP_SIZE;
@@ -53,40 +60,74 @@ alias Sum = f32;
 //@repeat F FOLD
 alias Sum = f16;
 var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
+var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
-var<workgroup> row_tile: array<vec4<u32>, ROWS * STRIDE>;        // octets of f16
-var<workgroup> column_tile: array<vec4<u32>, COLUMNS * STRIDE>;  // likewise
-var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
+// Octets of f16: rows, then columns. In the end sums go out through the same memory, four in an octet's place.
+var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * MATRIX / 4u)>;
 
-fn halves_of(values: Octet) -> vec4<u32> {
-  return vec4(pack2x16float(values.low.xy), pack2x16float(values.low.zw), pack2x16float(values.high.xy),
-              pack2x16float(values.high.zw));
+// The first ones of what an invocation stages; others lie ROWS_APART and COLUMNS_APART further on.
+struct Share {
+  row: u32,
+  lot: u32,
+  column: u32,
+  octet: u32,
 }
 
-// A unit of weights, zero past the end.
-fn stage_unit(row: u32, n_in: u32, unit: u32) -> Unit {
-  if (unit / 2u * 64u >= n_in) {
-    return Unit();
-  }
-  return load_unit(row, n_in, unit);
+fn share_of(lane: u32) -> Share {
+  return Share(lane / (TOGETHER * STEP_LOTS) * TOGETHER + lane % TOGETHER, lane / TOGETHER % STEP_LOTS, lane / STEP_OCTETS,
+               lane % STEP_OCTETS);
 }
 
-// An octet of inputs as f16, zero past the end, where the other factor may be anything.
-fn stage_octet(column: u32, n_in: u32, octet: u32) -> vec4<u32> {
-  if (octet * 8u >= n_in) {
-    return vec4<u32>();
+// Where a subgroup works: slices of one position are neighbours.
+struct Place {
+  slice: u32,
+  position: u32,
+  row: u32,
+  column: u32,
+}
+
+fn place_of(subgroup: u32) -> Place {
+  let position = subgroup / SUBGROUPS_K;
+  return Place(subgroup % SUBGROUPS_K, position, position % SUBGROUPS_M * TILES_M * MAT_M,
+               position / SUBGROUPS_M * TILES_N * MAT_N);
+}
+
+// Lot `place` of a row's step.
+fn put_lot(row: u32, place: u32, lot: Lot) {
+  if (ROWS % ROWS_APART != 0u && row >= ROWS) {
+    return;
   }
-  return input[column / 8u + octet];
+  let octets = decode_lot(lot);
+  //@repeat O LOT_OCTETS
+  tiles[row * STRIDE + lot_k(place, $Ou) / 8u] = octets[$O];
+  //@end
+}
+
+// Octet `place` of a column's step; zeros past the end, where weights may be anything.
+fn put_inputs(column: u32, place: u32, octet: vec4<u32>, is_there: bool) {
+  if (COLUMNS % COLUMNS_APART != 0u && column >= COLUMNS) {
+    return;
+  }
+  tiles[(ROWS + column) * STRIDE + place] = select(vec4<u32>(), lot_inputs(octet), is_there);
+}
+
+fn drained(i: u32) -> f32 {
+  //@repeat D DIRECT
+  return bitcast<f32>(tiles[i / 4u][i % 4u]);
+  //@end
+  //@repeat F FOLD
+  return drain[i];
+  //@end
 }
 
 // Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
-fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, position: u32, slice: u32, in_subgroup: u32) {
-  for (var i = in_subgroup + slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
+fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, place: Place, in_subgroup: u32) {
+  for (var i = in_subgroup + place.slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
     var sum = 0.0;
     for (var k = 0u; k < SUBGROUPS_K; k++) {
-      sum += drain[(position * SUBGROUPS_K + k) * MATRIX + i];
+      sum += drained((place.position * SUBGROUPS_K + k) * MATRIX + i);
     }
     let row = row_first + i % MAT_M;
     let column = column_first + i / MAT_M;
@@ -100,8 +141,9 @@ fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u3
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) in_subgroup: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(workgroup_id) workgroup: vec3<u32>,
         @builtin(num_workgroups) grid: vec3<u32>) {
-  let group = workgroup.x + workgroup.y * grid.x;
-  let column_first = workgroup.z * COLUMNS;
+  let index = workgroup.x + (workgroup.y + workgroup.z * grid.y) * grid.x;
+  let group = index / grid.z;
+  let column_first = index % grid.z * COLUMNS;
   let n_columns = column_count();
   if (group >= immediates.n_groups || column_first >= n_columns) {
     return;
@@ -109,11 +151,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   let segment = segment_of(group);
   let n_in = segment.n_in;
   let row_first = (group - segment.group_begin) * ROWS;
-  // Where this subgroup works: slices of one position are neighbours.
-  let slice = subgroup % SUBGROUPS_K;
-  let position = subgroup / SUBGROUPS_K;
-  let row_at = position % SUBGROUPS_M * TILES_M * MAT_M;
-  let column_at = position / SUBGROUPS_M * TILES_N * MAT_N;
+  let place = place_of(subgroup);
   //@repeat I TILES_M
   //@repeat J TILES_N
   var sums_$I_$J: Sums;
@@ -122,53 +160,51 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@end
   //@end
-  //@repeat U UNITS_EACH
-  let row_$U = (lane + $Uu * WORKGROUP_SIZE) / STEP_UNITS;
-  let unit_$U = (lane + $Uu * WORKGROUP_SIZE) % STEP_UNITS;
-  let weights_$U = segment.weight_offset + min(row_first + row_$U, segment.n_rows - 1u) * segment.row_words;
-  var loaded_$U = stage_unit(weights_$U, n_in, unit_$U);
+  // Past the end the last lot again.
+  let last_lot = (n_in + 63u) / 64u * (8u / LOT_OCTETS) - 1u;
+  let last_octet = (n_in - 1u) / 8u;
+  let own = share_of(lane);
+  //@repeat W LOTS_EACH
+  let weights_$W = segment.weight_offset + min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
+  var lot_$W = load_lot(weights_$W, n_in, min(own.lot, last_lot));
   //@end
   //@repeat X OCTETS_EACH
-  let column_$X = (lane + $Xu * WORKGROUP_SIZE) / STEP_OCTETS;
-  let octet_$X = (lane + $Xu * WORKGROUP_SIZE) % STEP_OCTETS;
-  let inputs_$X = segment.input_offset + min(column_first + column_$X, n_columns - 1u) * segment.input_stride;
-  var input_$X = stage_octet(inputs_$X, n_in, octet_$X);
+  let inputs_$X =
+      (segment.input_offset + min(column_first + own.column + $Xu * COLUMNS_APART, n_columns - 1u) * segment.input_stride) / 8u;
+  var input_$X = input[inputs_$X + min(own.octet, last_octet)];
   //@end
-  for (var k = 0u; k < n_in; k += STEP_OCTETS * 8u) {
-    //@repeat U UNITS_EACH
-    if (row_$U < ROWS) {
-      //@repeat O UNIT_OCTETS
-      row_tile[row_$U * STRIDE + unit_k(unit_$U, $Ou) / 8u] = halves_of(unit_octet(loaded_$U, $Ou));
-      //@end
-    }
-    //@end
-    //@repeat X OCTETS_EACH
-    if (column_$X < COLUMNS) {
-      column_tile[column_$X * STRIDE + octet_$X] = input_$X;
-    }
-    //@end
-    workgroupBarrier();
-    // The next step's are on their way while this one's are multiplied.
-    let next = k / 8u + STEP_OCTETS;
-    //@repeat U UNITS_EACH
-    loaded_$U = stage_unit(weights_$U, n_in, next / 4u + unit_$U);
-    //@end
-    //@repeat X OCTETS_EACH
-    input_$X = stage_octet(inputs_$X, n_in, next + octet_$X);
-    //@end
-    for (var octet = 0u; octet < SLICE_OCTETS; octet += MAT_K / 8u) {
-      let at = slice * SLICE_OCTETS + octet;
+  var octets = 0u;
+  //@repeat X OCTETS_EACH
+  put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$X, octets + own.octet <= last_octet);
+  //@end
+  //@repeat W LOTS_EACH
+  put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$W);
+  //@end
+  workgroupBarrier();
+  // Loads end a turn of the loop, so that they are on their way during the next turn's products: NVIDIA's compiler puts off those in its
+  // midst until they are used.
+  var next = STEP_OCTETS;
+  //@repeat W LOTS_EACH
+  lot_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own.lot, last_lot));
+  //@end
+  //@repeat X OCTETS_EACH
+  input_$X = input[inputs_$X + min(next + own.octet, last_octet)];
+  //@end
+  while (true) {
+    //@repeat Q MATRICES_K
+    {
+      let at = place.slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
       //@repeat I TILES_M
-      let left_$I = subgroupMatrixLoad<Left, row_major>(&row_tile, (row_at + $Iu * MAT_M) * STRIDE + at, STRIDE);
+      let left_$I = subgroupMatrixLoad<Left, row_major>(&tiles, (place.row + $Iu * MAT_M) * STRIDE + at, STRIDE);
       //@end
       //@repeat J TILES_N
-      let right_$J = subgroupMatrixLoad<Right, col_major>(&column_tile, (column_at + $Ju * MAT_N) * STRIDE + at, STRIDE);
+      let right_$J = subgroupMatrixLoad<Right, col_major>(&tiles, (ROWS + place.column + $Ju * MAT_N) * STRIDE + at, STRIDE);
       //@repeat I TILES_M
       sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
       //@end
       //@end
     }
-    workgroupBarrier();
+    //@end
     //@repeat F FOLD
     //@repeat I TILES_M
     //@repeat J TILES_N
@@ -182,11 +218,31 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
     //@end
     //@end
     //@end
+    octets = next;
+    if (octets > last_octet) {
+      break;
+    }
+    workgroupBarrier();
+    //@repeat X OCTETS_EACH
+    put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$X, octets + own.octet <= last_octet);
+    //@end
+    //@repeat W LOTS_EACH
+    put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$W);
+    //@end
+    workgroupBarrier();
+    next = octets + STEP_OCTETS;
+    //@repeat W LOTS_EACH
+    lot_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own.lot, last_lot));
+    //@end
+    //@repeat X OCTETS_EACH
+    input_$X = input[inputs_$X + min(next + own.octet, last_octet)];
+    //@end
   }
+  workgroupBarrier();
   //@repeat I TILES_M
   //@repeat J TILES_N
   //@repeat D DIRECT
-  subgroupMatrixStore<col_major>(&drain, subgroup * MATRIX, sums_$I_$J, MAT_M);
+  subgroupMatrixStore<col_major>(&tiles, subgroup * MATRIX / 4u, sums_$I_$J, MAT_M / 4u);
   //@end
   //@repeat F FOLD
   for (var i = 0u; i < ELEMENTS; i++) {
@@ -194,7 +250,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   }
   //@end
   workgroupBarrier();
-  store_sums(segment, row_first + row_at + $Iu * MAT_M, column_first + column_at + $Ju * MAT_N, n_columns, position, slice, in_subgroup);
+  store_sums(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column + $Ju * MAT_N, n_columns, place, in_subgroup);
   workgroupBarrier();
   //@end
   //@end

@@ -1,0 +1,29 @@
+// Lots of Q5_K: as those of Q4_K, with fifth bits.
+//@import lot_pairs
+//@import scale_min
+struct Lot {
+  header: vec4<u32>,
+  nibbles: vec4<u32>,
+  fifths: vec4<u32>,
+  run: u32,
+}
+
+fn load_lot(row: u32, n_in: u32, lot: u32) -> Lot {
+  let block = row + lot / 8u * 44u;
+  return Lot(quad(block), quad(block + 12u + (lot & 7u) * 4u), quad(block + 4u + (lot & 1u) * 4u), lot & 6u);
+}
+
+fn lot_k(lot: u32, i: u32) -> u32 { return lot / 2u * 64u + (lot & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }
+
+fn decode_lot(lot: Lot) -> array<vec4<u32>, 4> {
+  let scales = scale_min_two(lot.header, lot.run);
+  let fifths = lot.fifths >> vec4(lot.run);
+  let low = (lot.nibbles & vec4(0x0f0f0f0fu)) | ((fifths << vec4(4u)) & vec4(0x10101010u));
+  let high = ((lot.nibbles >> vec4(4u)) & vec4(0x0f0f0f0fu)) | ((fifths << vec4(3u)) & vec4(0x10101010u));
+  let steps = 16.0 * scales.xz;
+  let middles = 16.0 * scales.xz - scales.yw;
+  return array(affine_halves(byte_halves(low.xy), 65.0h, steps.x, middles.x),
+               affine_halves(byte_halves(low.zw), 65.0h, steps.x, middles.x),
+               affine_halves(byte_halves(high.xy), 65.0h, steps.y, middles.y),
+               affine_halves(byte_halves(high.zw), 65.0h, steps.y, middles.y));
+}
