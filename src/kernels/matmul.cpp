@@ -105,21 +105,24 @@ VecTeam choose_team(const Context& context, VecTeam wanted) {
   return context.recorder.device().info().software ? VecTeam::subgroup : VecTeam::workgroup;
 }
 
-/// A tile and the microseconds that an H200 of 132 cores, each at one workgroup, takes for 2560 inputs of Q4_K.
+/// A tile and the microseconds that an H200 of 132 cores takes for 2560 inputs of Q4_K: where a core has one workgroup,
+/// and as many as its memory holds.
 struct TileCost {
   MatMulTile tile;
-  uint32_t round_us;
+  uint32_t alone_us, full_us;
 };
 // Large ones read weights and inputs seldom, small ones keep many cores busy; those of five are for widths of 2560.
-constexpr TileCost kTiles[] = {{{2, 4, 1, 5, 2, 64}, 71}, {{4, 2, 1, 2, 4, 64}, 62}, {{1, 4, 1, 5, 2, 64}, 52},
-                               {{2, 2, 1, 2, 2, 64}, 22}, {{5, 1, 2, 1, 2, 64}, 29}, {{4, 1, 2, 1, 2, 64}, 24},
-                               {{2, 1, 4, 1, 2, 64}, 13}, {{5, 1, 2, 1, 1, 64}, 24}, {{2, 1, 4, 1, 1, 64}, 10}};
-/// Workgroups that run at once: a GPU of a hundred cores.
+constexpr TileCost kTiles[] = {{{2, 2, 1, 5, 4, 32}, 98, 136},   {{2, 2, 1, 4, 4, 32}, 76, 99},
+                               {{1, 4, 2, 5, 2, 32}, 51, 51},    {{2, 2, 1, 2, 2, 64, 4}, 28, 41},
+                               {{2, 2, 2, 2, 2, 64, 2}, 25, 25}, {{5, 1, 2, 1, 2, 64, 2}, 25, 25},
+                               {{2, 1, 2, 1, 2, 64, 2}, 17, 21}, {{2, 1, 4, 1, 2, 64, 2}, 14, 14},
+                               {{2, 1, 2, 1, 1, 64, 4}, 13, 21}, {{1, 1, 4, 1, 1, 64, 2}, 8, 11}};
+/// Cores of such a GPU.
 constexpr uint64_t kCores = 132;
 
 /// Inputs that are staged at a time: a multiple of this, in which units of weights lie. Of them each subgroup
 /// multiplies at most 64, after which sums in f16 are folded into f32.
-constexpr uint32_t kTileStep = 64;
+constexpr uint32_t kTileStep = 32;
 constexpr uint32_t kRowsTogether = 8;  // TOGETHER of matmul_tile.wgsl
 
 /// Bytes of workgroup memory of matmul_tile.wgsl.
@@ -127,7 +130,7 @@ uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix)
   const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
   const uint64_t staged = uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16;
   const uint64_t elements = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n;
-  return matrix.f16_sums ? staged + elements * 6 : std::max(staged, elements * 4);
+  return std::max(staged, elements * tile.tiles_n * 4) + (matrix.f16_sums ? elements * 2 : 0);
 }
 
 uint32_t lanes_of(const MatMulTile& tile, const gpu::Device& device) {
@@ -164,6 +167,15 @@ uint64_t workgroups(const MatMul& product, const Shape& shape, uint32_t n_column
   return n * divide_up(n_columns, shape.columns);
 }
 
+uint64_t tile_us(const gpu::Device& device, const TileCost& cost, uint64_t n_workgroups) {
+  const uint64_t of_core = std::max<uint64_t>(
+      device.limits().workgroup_storage_bytes_max / workgroup_bytes(cost.tile, device.matrix_shape()), 1);
+  const uint64_t us = n_workgroups / (of_core * kCores) * cost.full_us, rest = n_workgroups % (of_core * kCores);
+  if (rest == 0) return us;
+  const uint64_t others = divide_up(rest, kCores) - 1;
+  return us + cost.alone_us + (others == 0 ? 0 : (cost.full_us - cost.alone_us) * others / (of_core - 1));
+}
+
 Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_columns) {
   const gpu::Device& device = context.recorder.device();
   const gpu::MatrixShape matrix = device.matrix_shape();
@@ -172,7 +184,7 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   uint64_t best_us = UINT64_MAX;
   for (const TileCost& cost : tile_costs(device)) {
     const Shape shape = shape_of(cost.tile, matrix);
-    const uint64_t us = divide_up(workgroups(product, shape, n_columns), kCores) * cost.round_us;
+    const uint64_t us = tile_us(device, cost, workgroups(product, shape, n_columns));
     if (us >= best_us) continue;
     best = shape;
     best_us = us;
@@ -213,7 +225,7 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
   return variant;
 }
 
-gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, WeightFormat format) {
+gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, WeightFormat format, uint32_t n_in) {
   const gpu::Device& device = context.recorder.device();
   gpu::ShaderVariant variant = context.variant("matmul_tile");
   const gpu::MatrixShape matrix = device.matrix_shape();
@@ -223,22 +235,26 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, 
   const uint32_t lanes = lanes_of(tile, device);
   const LotModule lot = lot_module(format);
   variant.modules.emplace_back("lot", lot.name);
-  variant.constants.insert(variant.constants.end(), {{"MAT_M", matrix.m},
-                                                     {"MAT_N", matrix.n},
-                                                     {"MAT_K", matrix.k},
-                                                     {"SUBGROUP_SIZE", device.info().subgroup_size_max},
-                                                     {"SUBGROUPS_M", tile.subgroups_m},
-                                                     {"SUBGROUPS_N", tile.subgroups_n},
-                                                     {"SUBGROUPS_K", tile.subgroups_k},
-                                                     {"TILES_M", tile.tiles_m},
-                                                     {"TILES_N", tile.tiles_n},
-                                                     {"DEPTH", tile.depth},
-                                                     {"DIRECT", !matrix.f16_sums},
-                                                     {"FOLD", matrix.f16_sums},
-                                                     {"LOT_OCTETS", lot.octets},
-                                                     {"LOTS_EACH", divide_up(rows * step / 8 / lot.octets, lanes)},
-                                                     {"OCTETS_EACH", divide_up(columns * step / 8, lanes)},
-                                                     {"MATRICES_K", tile.depth / matrix.k}});
+  variant.constants.insert(
+      variant.constants.end(),
+      {{"MAT_M", matrix.m},
+       {"MAT_N", matrix.n},
+       {"MAT_K", matrix.k},
+       {"SUBGROUP_SIZE", device.info().subgroup_size_max},
+       {"SUBGROUPS_M", tile.subgroups_m},
+       {"SUBGROUPS_N", tile.subgroups_n},
+       {"SUBGROUPS_K", tile.subgroups_k},
+       {"TILES_M", tile.tiles_m},
+       {"TILES_N", tile.tiles_n},
+       {"DEPTH", tile.depth},
+       {"SETS", std::min(tile.sets, uint32_t(divide_up(n_in, step)))},
+       {"DIRECT", !matrix.f16_sums},
+       {"FOLD", matrix.f16_sums},
+       {"LOT_OCTETS", lot.octets},
+       {"LOTS_EACH", divide_up(rows * step / 8 / lot.octets, lanes)},
+       {"OCTETS_EACH", divide_up(columns * step / 8, lanes)},
+       {"MATRICES_K", tile.depth / matrix.k},
+       {"STORES_EACH", divide_up(matrix.m * matrix.n, device.info().subgroup_size_max * tile.subgroups_k)}});
   return variant;
 }
 
@@ -278,7 +294,8 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
                 0};
     n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
   }
-  gpu::ShaderVariant variant = shape.kernel == Kernel::tile  ? tile_variant(context, shape.tile, weights.format)
+  gpu::ShaderVariant variant = shape.kernel == Kernel::tile
+                                   ? tile_variant(context, shape.tile, weights.format, n_in_max)
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
                                                              : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
@@ -327,8 +344,8 @@ std::vector<MatMulTile> tiles_of(const gpu::Device& device) {
 
 bool tile_fits(const gpu::Device& device, const MatMulTile& tile) {
   const uint64_t subgroups = uint64_t(tile.subgroups_m) * tile.subgroups_n * tile.subgroups_k;
-  return subgroups * tile.tiles_m * tile.tiles_n > 0 && tile.depth % 16 == 0 && tile.depth <= 64 &&
-         tile.depth * tile.subgroups_k % kTileStep == 0 &&
+  return subgroups * tile.tiles_m * tile.tiles_n > 0 && tile.sets > 0 && tile.sets <= 8 && tile.depth % 16 == 0 &&
+         tile.depth <= 64 && tile.depth * tile.subgroups_k % kTileStep == 0 &&
          subgroups * device.info().subgroup_size_max <= device.limits().invocations_per_workgroup_max &&
          workgroup_bytes(tile, device.matrix_shape()) <= device.limits().workgroup_storage_bytes_max;
 }
@@ -339,6 +356,7 @@ void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& p
                                   limits.binding_bytes_max);
   std::vector<Piece> pieces;
   for (const MatMulSegment& segment : product.segments) {
+    RAVENWING_CHECK(!product.accumulate || segment.activation == Activation::none);
     for (Piece& piece : split(segment, limit, limits.binding_alignment)) pieces.push_back(std::move(piece));
   }
   // One dispatch reads one format: pieces of a format stand together, otherwise in the order given.

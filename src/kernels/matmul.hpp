@@ -30,12 +30,13 @@ enum class MatMulMode : uint8_t { fast, exact };
 enum class VecTeam : uint8_t { automatic, subgroup, workgroup };
 
 /// How a workgroup of matmul_tile.wgsl (T2) is made up: subgroups along rows, columns and inputs, matrices of each
-/// subgroup, and the inputs of a slice that are staged at a time, a multiple of 16 and at most 64; of all slices a
-/// multiple of 64.
+/// subgroup, the inputs of a slice that are staged at a time, a multiple of 16 and at most 64 (of all slices a
+/// multiple of 32), and how many such steps are asked for together.
 struct MatMulTile {
   uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
   uint32_t tiles_m = 1, tiles_n = 1;
   uint32_t depth = 32;
+  uint32_t sets = 1;
 };
 
 struct MatMul {
@@ -44,7 +45,7 @@ struct MatMul {
   gpu::BufferView input;                // Act
   gpu::BufferView output;               // Act, or f32
   bool output_f32 = false;
-  bool accumulate = false;    // output += ...
+  bool accumulate = false;    // output += ...; without activation
   bool of_squares = false;    // the input is squared_relu's: results are times kSquareUnit
   bool over_outputs = false;  // columns are the step's output rows rather than its tokens
   MatMulMode mode = MatMulMode::fast;

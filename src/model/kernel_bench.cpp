@@ -122,20 +122,20 @@ void check_blocks(const Product& product, WeightFormat format) {
 }
 
 kernels::MatMulTile tile_named(const gpu::Device& device, std::string_view text) {
-  uint32_t numbers[6] = {};
+  uint32_t numbers[7] = {0, 0, 0, 0, 0, 0, 1};
   const char* at = text.data();
   const char* const end = at + text.size();
   bool good = true;
-  for (uint32_t i = 0; i < std::size(numbers) && good; ++i) {
+  for (uint32_t i = 0; i < std::size(numbers) && good && !(i == 6 && at == end); ++i) {
     good = i == 0 || (at != end && *at++ == '/');
     const auto [rest, error] = std::from_chars(at, end, numbers[i]);
     good = good && error == std::errc() && numbers[i] >= 1 && numbers[i] <= 64;
     at = rest;
   }
-  const kernels::MatMulTile tile{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
+  const kernels::MatMulTile tile{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
   if (!good || at != end) {
     fail(ErrorCode::bad_request,
-         "tile {} is none: give SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH, such as 4/2/1/2/4/64",
+         "tile {} is none: give SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS], such as 4/2/1/2/4/64",
          quoted(text));
   }
   if (device.tier() != gpu::Tier::t2) {
@@ -144,7 +144,7 @@ kernels::MatMulTile tile_named(const gpu::Device& device, std::string_view text)
   if (!kernels::tile_fits(device, tile)) {
     fail(ErrorCode::bad_request,
          "tile {} does not fit {}: its workgroup has too many invocations or takes too much memory, or DEPTH is no "
-         "multiple of 16 up to 64, or DEPTH * SUBGROUPS_K no multiple of 64",
+         "multiple of 16 up to 64, or DEPTH * SUBGROUPS_K no multiple of 32, or SETS is above 8",
          quoted(text), device.info().name);
   }
   return tile;
@@ -460,7 +460,7 @@ class Jobs {
     for (const WeightFormat format : product.low_rank ? loaded : formats_) {
       for (const uint32_t n : options_.columns) {
         // Few columns take no tile.
-        const bool tiled = n >= kernels::kMatMulMatColumnsMin && !options_.tiles.empty();
+        const bool tiled = n >= kernels::kMatMulTileColumnsMin && !options_.tiles.empty();
         for (const std::string& tile : tiled ? options_.tiles : chosen) {
           add("matmul", product.name, 1, n,
               [=](Bench& bench, KernelReading& reading) { measure_product(bench, reading, shape, product, format); });

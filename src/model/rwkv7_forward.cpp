@@ -36,6 +36,8 @@ void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& m
 
 /// Of a step of one token whose stages are dispatched one by one.
 constexpr uint32_t kTokenWorkgroups = 128;
+/// Plans are made for powers of two up to this many tokens, for eighths of them above.
+constexpr uint32_t kFinelyFrom = 128;
 
 /// Logits are the widest rows of all: steps of more tokens give theirs in several, which costs little.
 constexpr uint32_t kOutputsMax = 512;
@@ -117,7 +119,12 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
 }
 
 Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
-  const auto up = [](uint32_t n, uint32_t n_max) { return n == 0 ? 0 : std::min(std::bit_ceil(n), n_max); };
+  // Of many, what is computed for nothing counts; of few, plans and kernels do.
+  const auto up = [](uint32_t n, uint32_t n_max) {
+    const uint32_t power = std::bit_ceil(n);
+    const uint32_t rounded = n <= kFinelyFrom ? power : uint32_t(round_up(n, power / 8));
+    return n == 0 ? 0 : std::min(rounded, n_max);
+  };
   return {up(std::max(input.n_tokens(), 1u), options_.tokens_max),
           up(std::max(input.n_chunks(), 1u), options_.tokens_max), up(input.n_outputs(), outputs_max_)};
 }

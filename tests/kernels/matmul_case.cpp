@@ -23,7 +23,7 @@ double sum_units(uint32_t n_in) { return n_in / 8.0 + 64 + 8; }
 /// matmul_tile takes weights in f16, which a GPU may round either way.
 constexpr double kTileError = 2 * kF16Unit;
 /// Its weights of small codes are sums of products, whose parts are rounded too.
-constexpr double kNmseTile = 4 * kNmseF16;
+constexpr double kNmseTile = 2 * kNmseF16;
 /// Weights that are subnormal in f16 lose what lies below 2^-24.
 double tile_underflow(const MatMulCase& matmul_case) {
   const double scale = matmul_case.input_scale;

@@ -1,6 +1,5 @@
 // Lots of Q4_K: the low and the high nibbles of sixteen bytes, half of each of two neighbouring runs of 32 weights.
-//@import lot_pairs
-//@import scale_min
+//@import lot_k
 struct Lot {
   header: vec4<u32>,
   nibbles: vec4<u32>,
@@ -15,13 +14,12 @@ fn load_lot(row: u32, n_in: u32, lot: u32) -> Lot {
 fn lot_k(lot: u32, i: u32) -> u32 { return lot / 2u * 64u + (lot & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }
 
 fn decode_lot(lot: Lot) -> array<vec4<u32>, 4> {
-  let scales = scale_min_two(lot.header, lot.run);
   let even = lot.nibbles;
   let odd = even >> vec4(8u);
-  let steps = 16.0 * scales.xz;
-  let middles = 8.0 * scales.xz - scales.yw;
-  return array(affine_halves(low_halves(even.xy, odd.xy), 64.5h, steps.x, middles.x),
-               affine_halves(low_halves(even.zw, odd.zw), 64.5h, steps.x, middles.x),
-               affine_halves(high_halves(even.xy, odd.xy), 4.5h, steps.y, middles.y),
-               affine_halves(high_halves(even.zw, odd.zw), 4.5h, steps.y, middles.y));
+  let runs = run_scales(lot.header, lot.run, 8.0);
+  let zeros = halves_of_pair(vec2(256.0, 16.0) + runs.middle / 4.0);
+  return array(affine_halves(scaled_halves(low_halves(even.xy, odd.xy), zeros.x, runs.scale.x), runs.d, runs.offset.x),
+               affine_halves(scaled_halves(low_halves(even.zw, odd.zw), zeros.x, runs.scale.x), runs.d, runs.offset.x),
+               affine_halves(scaled_halves(high_halves(even.xy, odd.xy), zeros.y, runs.scale.y), runs.d, runs.offset.y),
+               affine_halves(scaled_halves(high_halves(even.zw, odd.zw), zeros.y, runs.scale.y), runs.d, runs.offset.y));
 }

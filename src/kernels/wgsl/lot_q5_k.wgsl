@@ -1,6 +1,5 @@
 // Lots of Q5_K: as those of Q4_K, with fifth bits.
-//@import lot_pairs
-//@import scale_min
+//@import lot_k
 struct Lot {
   header: vec4<u32>,
   nibbles: vec4<u32>,
@@ -16,14 +15,13 @@ fn load_lot(row: u32, n_in: u32, lot: u32) -> Lot {
 fn lot_k(lot: u32, i: u32) -> u32 { return lot / 2u * 64u + (lot & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }
 
 fn decode_lot(lot: Lot) -> array<vec4<u32>, 4> {
-  let scales = scale_min_two(lot.header, lot.run);
   let fifths = lot.fifths >> vec4(lot.run);
   let low = (lot.nibbles & vec4(0x0f0f0f0fu)) | ((fifths << vec4(4u)) & vec4(0x10101010u));
   let high = ((lot.nibbles >> vec4(4u)) & vec4(0x0f0f0f0fu)) | ((fifths << vec4(3u)) & vec4(0x10101010u));
-  let steps = 16.0 * scales.xz;
-  let middles = 16.0 * scales.xz - scales.yw;
-  return array(affine_halves(byte_halves(low.xy), 65.0h, steps.x, middles.x),
-               affine_halves(byte_halves(low.zw), 65.0h, steps.x, middles.x),
-               affine_halves(byte_halves(high.xy), 65.0h, steps.y, middles.y),
-               affine_halves(byte_halves(high.zw), 65.0h, steps.y, middles.y));
+  let runs = run_scales(lot.header, lot.run, 16.0);
+  let zeros = halves_of_pair(vec2(256.0, 256.0) + runs.middle / 4.0);
+  return array(affine_halves(scaled_halves(byte_halves(low.xy), zeros.x, runs.scale.x), runs.d, runs.offset.x),
+               affine_halves(scaled_halves(byte_halves(low.zw), zeros.x, runs.scale.x), runs.d, runs.offset.x),
+               affine_halves(scaled_halves(byte_halves(high.xy), zeros.y, runs.scale.y), runs.d, runs.offset.y),
+               affine_halves(scaled_halves(byte_halves(high.zw), zeros.y, runs.scale.y), runs.d, runs.offset.y));
 }

@@ -23,15 +23,14 @@ fn load_lot(row: u32, n_in: u32, lot: u32) -> Lot {
 fn lot_k(lot: u32, i: u32) -> u32 { return lot / 2u * 64u + (lot & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }
 
 fn decode_lot(lot: Lot) -> array<vec4<u32>, 4> {
-  let d = 16.0 * halves(lot.d).x;
-  let first_scale = d * f32(i32(lot.scales << 24u) >> 24u);
-  let second_scale = d * f32(i32(lot.scales << 8u) >> 24u);
+  let d = 512.0h * halves_of_word(lot.d).x;
+  let scales = halves_of_pair(vec2<f32>(vec2<i32>(vec2(lot.scales << 24u, lot.scales << 8u)) >> vec2(24u)) / 128.0);
   let shift = vec4(4u * lot.late);
   let pairs = lot.pairs >> shift;
   let first = ((lot.first >> shift) & vec4(0x0f0f0f0fu)) | ((pairs << vec4(4u)) & vec4(0x30303030u));
   let second = ((lot.second >> shift) & vec4(0x0f0f0f0fu)) | ((pairs << vec4(2u)) & vec4(0x30303030u));
-  return array(affine_halves(byte_halves(first.xy), 66.0h, first_scale, 0.0),
-               affine_halves(byte_halves(first.zw), 66.0h, first_scale, 0.0),
-               affine_halves(byte_halves(second.xy), 66.0h, second_scale, 0.0),
-               affine_halves(byte_halves(second.zw), 66.0h, second_scale, 0.0));
+  return array(affine_halves(scaled_halves(byte_halves(first.xy), 264.0h, scales.x), d, 0.0h),
+               affine_halves(scaled_halves(byte_halves(first.zw), 264.0h, scales.x), d, 0.0h),
+               affine_halves(scaled_halves(byte_halves(second.xy), 264.0h, scales.y), d, 0.0h),
+               affine_halves(scaled_halves(byte_halves(second.zw), 264.0h, scales.y), d, 0.0h));
 }

@@ -22,7 +22,7 @@ fn signed_halves(bytes: vec2<u32>) -> vec4<u32> {
 }
 
 fn decode_lot(lot: Lot) -> array<vec4<u32>, 4> {
-  let d = 16.0 * halves(lot.d).x;
-  return array(affine_halves(signed_halves(lot.first.xy), 72.0h, d, 0.0), affine_halves(signed_halves(lot.first.zw), 72.0h, d, 0.0),
-               affine_halves(signed_halves(lot.second.xy), 72.0h, d, 0.0), affine_halves(signed_halves(lot.second.zw), 72.0h, d, 0.0));
+  let d = 16.0h * halves_of_word(lot.d).x;
+  return array(scaled_halves(signed_halves(lot.first.xy), 72.0h, d), scaled_halves(signed_halves(lot.first.zw), 72.0h, d),
+               scaled_halves(signed_halves(lot.second.xy), 72.0h, d), scaled_halves(signed_halves(lot.second.zw), 72.0h, d));
 }

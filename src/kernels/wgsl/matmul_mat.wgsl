@@ -42,7 +42,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) workg
     for (var i = 0u; i < 4u; i++) {
       let row = row_first + i * WORKGROUP_SIZE;
       if (row < segment.n_rows && column_first + c < n_columns) {
-        store_output(segment, row, column_first + c, sums[c][i]);
+        store_output(segment, row, column_first + c, sums[c][i] + output_before(segment, row, column_first + c));
       }
     }
   }

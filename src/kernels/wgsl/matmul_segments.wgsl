@@ -62,12 +62,24 @@ fn column_count() -> u32 {
 // Eight inputs from element `at` on, a multiple of 8.
 fn input8(at: u32) -> Octet { return octet_of_act8(input[at / 8u]); }
 
-fn store_output(segment: Segment, row: u32, column: u32, sum: f32) {
-  let at = segment.output_offset + column * segment.output_stride + row;
-  let value = activate(sum * select(1.0, SQUARE_UNIT, OF_SQUARES == 1u), segment.activation);
+fn output_at(segment: Segment, row: u32, column: u32) -> u32 {
+  return segment.output_offset + column * segment.output_stride + row;
+}
+
+// What a sum begins with where results are added to what is there; such have no activation.
+fn output_before(segment: Segment, row: u32, column: u32) -> f32 {
   if (ACCUMULATE == 1u) {
-    output[at] = Out(f32(output[at]) + value);
+    return f32(output[output_at(segment, row, column)]) / select(1.0, SQUARE_UNIT, OF_SQUARES == 1u);
+  }
+  return 0.0;
+}
+
+// `sum` includes output_before().
+fn store_output(segment: Segment, row: u32, column: u32, sum: f32) {
+  let value = sum * select(1.0, SQUARE_UNIT, OF_SQUARES == 1u);
+  if (ACCUMULATE == 1u) {
+    output[output_at(segment, row, column)] = Out(value);
   } else {
-    output[at] = Out(value);
+    output[output_at(segment, row, column)] = Out(activate(value, segment.activation));
   }
 }

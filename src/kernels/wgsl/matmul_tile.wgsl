@@ -2,8 +2,8 @@
 // Its subgroups lie SUBGROUPS_M along the rows, SUBGROUPS_N along the columns and SUBGROUPS_K along the inputs; each holds
 // TILES_M x TILES_N sums of MAT_M x MAT_N in f32; where matrices can only be summed in f16 (FOLD), each keeps its elements'
 // f32 in registers and adds the matrix to them after every step. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
-// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Grid: x, y: tiles of rows over all segments, z: tiles of tokens; those
-// of the same rows run together. Oracle: matmul_ref.cpp.
+// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Inputs are taken in the order in which lots hold their weights. Grid: x, y: tiles of
+// rows over all segments, z: tiles of tokens; those of the same rows run together. Oracle: matmul_ref.cpp.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -30,6 +30,10 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@const OCTETS_EACH 4
 // Matrices of each slice that are multiplied one after another.
 //@const MATRICES_K 4
+// Elements of a matrix that an invocation stores in the end.
+//@const STORES_EACH 8
+// Steps whose weights and inputs are asked for together: the fewer columns, the more has to be on its way.
+//@const SETS 1
 // One is 1, the other 0: matrices sum in f32, or in f16.
 //@const DIRECT 1
 //@const FOLD 0
@@ -60,12 +64,12 @@ alias Sum = f32;
 //@repeat F FOLD
 alias Sum = f16;
 var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
-var<workgroup> drain: array<f32, SUBGROUPS * MATRIX>;
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
-// Octets of f16: rows, then columns. In the end sums go out through the same memory, four in an octet's place.
-var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * MATRIX / 4u)>;
+// Octets of f16: rows, then columns. In the end sums go out through the same memory, TILES_N matrices of each subgroup at a time, four in an
+// octet's place.
+var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * TILES_N * MATRIX / 4u)>;
 
 // The first ones of what an invocation stages; others lie ROWS_APART and COLUMNS_APART further on.
 struct Share {
@@ -101,7 +105,7 @@ fn put_lot(row: u32, place: u32, lot: Lot) {
   }
   let octets = decode_lot(lot);
   //@repeat O LOT_OCTETS
-  tiles[row * STRIDE + lot_k(place, $Ou) / 8u] = octets[$O];
+  tiles[row * STRIDE + place * LOT_OCTETS + $Ou] = octets[$O];
   //@end
 }
 
@@ -113,26 +117,45 @@ fn put_inputs(column: u32, place: u32, octet: vec4<u32>, is_there: bool) {
   tiles[(ROWS + column) * STRIDE + place] = select(vec4<u32>(), lot_inputs(octet), is_there);
 }
 
-fn drained(i: u32) -> f32 {
-  //@repeat D DIRECT
-  return bitcast<f32>(tiles[i / 4u][i % 4u]);
-  //@end
-  //@repeat F FOLD
-  return drain[i];
-  //@end
+// The octet of a row's inputs that belongs to octet `place` of the step that begins with lot `first`.
+fn input_octet(first: u32, place: u32) -> u32 { return lot_k(first + place / LOT_OCTETS, place % LOT_OCTETS) / 8u; }
+
+// Places of one of TILES_N matrices that lie in `tiles`, of the slice that is given.
+fn drain_at(place: Place, slice: u32, matrix: u32, i: u32) -> u32 {
+  return ((place.position * SUBGROUPS_K + slice) * TILES_N + matrix) * MATRIX + i;
 }
 
-// Adds the slices' sums of one matrix of every subgroup position and stores them; the slices share the elements.
-fn store_sums(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, place: Place, in_subgroup: u32) {
-  for (var i = in_subgroup + place.slice * SUBGROUP_SIZE; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
-    var sum = 0.0;
-    for (var k = 0u; k < SUBGROUPS_K; k++) {
-      sum += drained((place.position * SUBGROUPS_K + k) * MATRIX + i);
-    }
-    let row = row_first + i % MAT_M;
-    let column = column_first + i / MAT_M;
-    if (row < segment.n_rows && column < n_columns) {
-      store_output(segment, row, column, sum);
+fn drained(at: u32) -> f32 { return bitcast<f32>(tiles[at / 4u][at % 4u]); }
+
+// Stores matrices of one row of them that lie in `tiles`: the sums of all slices, which share the elements.
+fn store_matrices(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, place: Place, in_subgroup: u32) {
+  let first = in_subgroup + place.slice * SUBGROUP_SIZE;
+  // What they are added to: all of it is asked for ahead of any store to the same buffer, which loads do not pass.
+  //@repeat B ACCUMULATE
+  //@repeat J TILES_N
+  //@repeat E STORES_EACH
+  {
+    let i = first + $Eu * SUBGROUP_SIZE * SUBGROUPS_K;
+    let row = min(row_first + i % MAT_M, segment.n_rows - 1u);
+    let column = min(column_first + $Ju * MAT_N + i / MAT_M, n_columns - 1u);
+    let at = drain_at(place, 0u, $Ju, select(first, i, i < MATRIX));
+    let before = output_before(segment, row, column);
+    tiles[at / 4u][at % 4u] = bitcast<u32>(drained(at) + select(0.0, before, i < MATRIX));
+  }
+  //@end
+  //@end
+  //@end
+  for (var j = 0u; j < TILES_N; j++) {
+    for (var i = first; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
+      var sum = 0.0;
+      for (var k = 0u; k < SUBGROUPS_K; k++) {
+        sum += drained(drain_at(place, k, j, i));
+      }
+      let row = row_first + i % MAT_M;
+      let column = column_first + j * MAT_N + i / MAT_M;
+      if (row < segment.n_rows && column < n_columns) {
+        store_output(segment, row, column, sum);
+      }
     }
   }
 }
@@ -161,97 +184,94 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@end
   // Past the end the last lot again.
-  let last_lot = (n_in + 63u) / 64u * (8u / LOT_OCTETS) - 1u;
+  let n_lots = (n_in + 63u) / 64u * (8u / LOT_OCTETS);
   let last_octet = (n_in - 1u) / 8u;
   let own = share_of(lane);
   //@repeat W LOTS_EACH
   let weights_$W = segment.weight_offset + min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
-  var lot_$W = load_lot(weights_$W, n_in, min(own.lot, last_lot));
   //@end
   //@repeat X OCTETS_EACH
   let inputs_$X =
       (segment.input_offset + min(column_first + own.column + $Xu * COLUMNS_APART, n_columns - 1u) * segment.input_stride) / 8u;
-  var input_$X = input[inputs_$X + min(own.octet, last_octet)];
   //@end
-  var octets = 0u;
-  //@repeat X OCTETS_EACH
-  put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$X, octets + own.octet <= last_octet);
-  //@end
+  //@repeat S SETS
   //@repeat W LOTS_EACH
-  put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$W);
-  //@end
-  workgroupBarrier();
-  // Loads end a turn of the loop, so that they are on their way during the next turn's products: NVIDIA's compiler puts off those in its
-  // midst until they are used.
-  var next = STEP_OCTETS;
-  //@repeat W LOTS_EACH
-  lot_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own.lot, last_lot));
+  var lot_$S_$W = load_lot(weights_$W, n_in, min($Su * STEP_LOTS + own.lot, n_lots - 1u));
   //@end
   //@repeat X OCTETS_EACH
-  input_$X = input[inputs_$X + min(next + own.octet, last_octet)];
+  var input_$S_$X = input[inputs_$X + min(input_octet($Su * STEP_LOTS, own.octet), last_octet)];
   //@end
+  //@end
+  var next = 0u;  // lot
   while (true) {
-    //@repeat Q MATRICES_K
-    {
-      let at = place.slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
-      //@repeat I TILES_M
-      let left_$I = subgroupMatrixLoad<Left, row_major>(&tiles, (place.row + $Iu * MAT_M) * STRIDE + at, STRIDE);
+    //@repeat S SETS
+    if ($Su > 0u || next > 0u) {
+      //@repeat Q MATRICES_K
+      {
+        let at = place.slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
+        //@repeat I TILES_M
+        let left_$I = subgroupMatrixLoad<Left, row_major>(&tiles, (place.row + $Iu * MAT_M) * STRIDE + at, STRIDE);
+        //@end
+        //@repeat J TILES_N
+        let right_$J = subgroupMatrixLoad<Right, col_major>(&tiles, (ROWS + place.column + $Ju * MAT_N) * STRIDE + at, STRIDE);
+        //@repeat I TILES_M
+        sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
+        //@end
+        //@end
+      }
       //@end
+      //@repeat F FOLD
+      //@repeat I TILES_M
       //@repeat J TILES_N
-      let right_$J = subgroupMatrixLoad<Right, col_major>(&tiles, (ROWS + place.column + $Ju * MAT_N) * STRIDE + at, STRIDE);
-      //@repeat I TILES_M
-      sums_$I_$J = subgroupMatrixMultiplyAccumulate(left_$I, right_$J, sums_$I_$J);
+      subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
+      sums_$I_$J = Sums();
+      workgroupBarrier();
+      for (var i = 0u; i < ELEMENTS; i++) {
+        folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
+      }
+      workgroupBarrier();
       //@end
       //@end
+      //@end
+      if ($Su == 0u && next >= n_lots) {
+        break;
+      }
+      workgroupBarrier();
     }
-    //@end
-    //@repeat F FOLD
-    //@repeat I TILES_M
-    //@repeat J TILES_N
-    subgroupMatrixStore<col_major>(&unfolded, subgroup * MATRIX, sums_$I_$J, MAT_M);
-    sums_$I_$J = Sums();
-    workgroupBarrier();
-    for (var i = 0u; i < ELEMENTS; i++) {
-      folded_$I_$J[i] += f32(unfolded[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)]);
-    }
-    workgroupBarrier();
-    //@end
-    //@end
-    //@end
-    octets = next;
-    if (octets > last_octet) {
-      break;
-    }
-    workgroupBarrier();
     //@repeat X OCTETS_EACH
-    put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$X, octets + own.octet <= last_octet);
+    put_inputs(own.column + $Xu * COLUMNS_APART, own.octet, input_$S_$X, input_octet(next + $Su * STEP_LOTS, own.octet) <= last_octet);
     //@end
     //@repeat W LOTS_EACH
-    put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$W);
+    put_lot(own.row + $Wu * ROWS_APART, own.lot, lot_$S_$W);
     //@end
     workgroupBarrier();
-    next = octets + STEP_OCTETS;
+    //@end
+    // Loads end a turn of the loop, so that they are on their way during the next turn's first products: NVIDIA's compiler puts off
+    // those in its midst until they are used.
+    next += SETS * STEP_LOTS;
+    //@repeat S SETS
     //@repeat W LOTS_EACH
-    lot_$W = load_lot(weights_$W, n_in, min(next / LOT_OCTETS + own.lot, last_lot));
+    lot_$S_$W = load_lot(weights_$W, n_in, min(next + $Su * STEP_LOTS + own.lot, n_lots - 1u));
     //@end
     //@repeat X OCTETS_EACH
-    input_$X = input[inputs_$X + min(next + own.octet, last_octet)];
+    input_$S_$X = input[inputs_$X + min(input_octet(next + $Su * STEP_LOTS, own.octet), last_octet)];
+    //@end
     //@end
   }
-  workgroupBarrier();
   //@repeat I TILES_M
+  workgroupBarrier();
   //@repeat J TILES_N
   //@repeat D DIRECT
-  subgroupMatrixStore<col_major>(&tiles, subgroup * MATRIX / 4u, sums_$I_$J, MAT_M / 4u);
+  subgroupMatrixStore<col_major>(&tiles, (subgroup * TILES_N + $Ju) * MATRIX / 4u, sums_$I_$J, MAT_M / 4u);
   //@end
   //@repeat F FOLD
   for (var i = 0u; i < ELEMENTS; i++) {
-    drain[subgroup * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u)] = folded_$I_$J[i];
+    let at = (subgroup * TILES_N + $Ju) * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u);
+    tiles[at / 4u][at % 4u] = bitcast<u32>(folded_$I_$J[i]);
   }
   //@end
-  workgroupBarrier();
-  store_sums(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column + $Ju * MAT_N, n_columns, place, in_subgroup);
-  workgroupBarrier();
   //@end
+  workgroupBarrier();
+  store_matrices(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column, n_columns, place, in_subgroup);
   //@end
 }

@@ -20,8 +20,12 @@ fn rows_times_columns(segment: Segment, row_first: u32, column_first: u32, n_col
              segment.weight_offset;
   var inputs: array<u32, COLUMNS>;
   var sums: array<vec4<f32>, COLUMNS>;
+  var before: array<f32, COLUMNS>;
+  let row = row_first + lane.in_team;
   for (var c = 0u; c < COLUMNS; c++) {
-    inputs[c] = segment.input_offset + min(column_first + c, n_columns - 1u) * segment.input_stride;
+    let column = min(column_first + c, n_columns - 1u);
+    inputs[c] = segment.input_offset + column * segment.input_stride;
+    before[c] = output_before(segment, min(row, segment.n_rows - 1u), column);
   }
   let n_units = (n_in + 63u) / 64u * 2u;
   for (var unit = lane.in_team; unit < n_units; unit += team_size(lane)) {
@@ -44,9 +48,8 @@ fn rows_times_columns(segment: Segment, row_first: u32, column_first: u32, n_col
   }
   for (var c = 0u; c < COLUMNS; c++) {
     let total = team_sum(sums[c], lane);
-    let row = row_first + lane.in_team;
     if (lane.in_team < 4u && row < segment.n_rows && column_first + c < n_columns) {
-      store_output(segment, row, column_first + c, total);
+      store_output(segment, row, column_first + c, total + before[c]);
     }
   }
 }

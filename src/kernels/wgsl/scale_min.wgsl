@@ -14,10 +14,15 @@ fn scale_min_of(header: vec4<u32>, run: u32) -> vec2<f32> {
 
 // Of runs `run`, an even one, and run + 1: their bytes stand side by side.
 fn scale_min_two(header: vec4<u32>, run: u32) -> vec4<f32> {
+  let d_dmin = halves(header.x);
+  let bytes = scale_min_bytes(header, run);
+  return vec4(d_dmin * vec2<f32>(bytes & vec2(0xffu)), d_dmin * vec2<f32>((bytes >> vec2(8u)) & vec2(0xffu)));
+}
+
+// The codes of both scales, and those of both minima, in the two lowest bytes.
+fn scale_min_bytes(header: vec4<u32>, run: u32) -> vec2<u32> {
   let bytes = header.yzw >> vec3(8u * (run & 3u));
   let early = bytes.xy & vec2(0x3f3fu);
   let late = (vec2(bytes.z, bytes.z >> 4u) & vec2(0x0f0fu)) | ((bytes.xy >> vec2(2u)) & vec2(0x3030u));
-  let both = select(early, late, run >= 4u);
-  let d_dmin = halves(header.x);
-  return vec4(d_dmin * vec2<f32>(both & vec2(0xffu)), d_dmin * vec2<f32>((both >> vec2(8u)) & vec2(0xffu)));
+  return select(early, late, run >= 4u);
 }

@@ -37,48 +37,44 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let own = token * n_embd;
   let before = select(own - n_embd, own, first);
   let last = select(own, (chunk.first + chunk.count - 1u) * n_embd, first);
-  var rows: array<vec4<f32>, EACH>;
-  // All that is read is asked for at once, ahead of the sums that wait for all invocations.
-  var factors: array<array<f32, 2u + N_MIX>, EACH>;
-  var sum = vec4<f32>();
-  for (var i = 0u; i < EACH; i++) {
-    let d = lane.index + i * WORKGROUP_SIZE;
-    if (d < n_embd) {
-      rows[i] = vec4(x[own + d], x[before + d], x[last + d], 0.0);
-      for (var m = 0u; m < 2u + N_MIX; m++) {
-        factors[i][m] = vectors[m * n_embd + d];
-      }
-    }
-    sum += rows[i];
+  // All that is read is asked for at once, ahead of the sums that wait for all invocations. Past the row's end its last element again.
+  let frozen = control_frozen(chunk.slot);
+  //@repeat I EACH
+  let d_$I = lane.index + $Iu * WORKGROUP_SIZE;
+  let at_$I = min(d_$I, n_embd - 1u);
+  let inside_$I = f32(d_$I < n_embd);
+  var rows_$I = vec4(x[own + at_$I], x[before + at_$I], x[last + at_$I], 0.0);
+  var state_$I = 0.0;
+  if (first) {
+    state_$I = shift_state[chunk.slot * n_embd + at_$I];
   }
+  let weight_$I = vectors[at_$I];
+  let bias_$I = vectors[n_embd + at_$I];
+  //@repeat M N_MIX
+  let share_$I_$M = vectors[(2u + $Mu) * n_embd + at_$I];
+  //@end
+  //@end
+  var sum = vec4<f32>();
+  //@repeat I EACH
+  sum += rows_$I * inside_$I;
+  //@end
   let mean = workgroup_sum(sum, lane) / f32(n_embd);
   var squares = vec4<f32>();
-  for (var i = 0u; i < EACH; i++) {
-    rows[i] -= mean;
-    if (lane.index + i * WORKGROUP_SIZE < n_embd) {
-      squares += rows[i] * rows[i];
-    }
-  }
+  //@repeat I EACH
+  rows_$I -= mean;
+  squares += rows_$I * rows_$I * inside_$I;
+  //@end
   let scale = 1.0 / sqrt(workgroup_sum(squares, lane) / f32(n_embd) + immediates.epsilon);
-  let frozen = control_frozen(chunk.slot);
-  for (var i = 0u; i < EACH; i++) {
-    let d = lane.index + i * WORKGROUP_SIZE;
-    if (d >= n_embd) {
-      break;
+  //@repeat I EACH
+  if (d_$I < n_embd) {
+    let normed = rows_$I * scale * weight_$I + bias_$I;
+    let difference = select(normed.y, state_$I, first) - normed.x;
+    if (first && !frozen) {
+      shift_state[chunk.slot * n_embd + d_$I] = normed.z;
     }
-    let normed = rows[i] * scale * factors[i][0] + factors[i][1];
-    let state_at = chunk.slot * n_embd + d;
-    var previous = normed.y;
-    if (first) {
-      previous = shift_state[state_at];
-      if (!frozen) {
-        shift_state[state_at] = normed.z;
-      }
-    }
-    let difference = previous - normed.x;
-    for (var m = 0u; m < N_MIX; m++) {
-      let value = normed.x + difference * factors[i][2u + m];
-      mixed[(m * TOKENS_MAX + token) * immediates.stride + d] = Act(value);
-    }
+    //@repeat M N_MIX
+    mixed[($Mu * TOKENS_MAX + token) * immediates.stride + d_$I] = Act(normed.x + difference * share_$I_$M);
+    //@end
   }
+  //@end
 }
