@@ -24,7 +24,7 @@ constexpr uint32_t kExactColumns = 4;
 struct SegmentWords {
   uint32_t group_begin, n_rows, n_in, row_words;
   uint32_t weight_offset, input_offset, input_stride, activation;
-  uint32_t output_offset, output_stride, unused_a, unused_b;
+  uint32_t output_offset, output_stride, k_begin, k_end;
 };
 static_assert(sizeof(SegmentWords) == 48);
 
@@ -97,6 +97,7 @@ struct Shape {
   uint32_t rows = kMatRows;
   uint32_t columns = kMatColumns;
   MatMulTile tile = {};
+  uint32_t n_parts = 1;  // of each row's inputs, for a workgroup each
 };
 
 VecTeam choose_team(const Context& context, VecTeam wanted) {
@@ -117,6 +118,9 @@ constexpr TileCost kTiles[] = {{{2, 2, 1, 5, 4, 32}, 98, 136},   {{2, 2, 1, 4, 4
                                {{2, 2, 2, 2, 2, 64, 2}, 25, 25}, {{5, 1, 2, 1, 2, 64, 2}, 25, 25},
                                {{2, 1, 2, 1, 2, 64, 2}, 17, 21}, {{2, 1, 4, 1, 2, 64, 2}, 14, 14},
                                {{2, 1, 2, 1, 1, 64, 4}, 13, 21}, {{1, 1, 4, 1, 1, 64, 2}, 8, 11}};
+/// Numbers of parts that are tried, the inputs that a part is a multiple of, and what the dispatch that sums parts
+/// takes at least.
+constexpr uint32_t kParts[] = {1, 2, kMatMulPartsMax}, kPartUnit = 256, kSumPartsUs = 6;
 /// Cores of such a GPU.
 constexpr uint64_t kCores = 132;
 
@@ -176,19 +180,38 @@ uint64_t tile_us(const gpu::Device& device, const TileCost& cost, uint64_t n_wor
   return us + cost.alone_us + (others == 0 ? 0 : (cost.full_us - cost.alone_us) * others / (of_core - 1));
 }
 
+/// Whether each row's inputs can be split in so many parts, of whole blocks and in a segment each.
+bool can_split(const MatMul& product, uint32_t n_parts, uint32_t n_columns) {
+  if (n_parts == 1) return true;
+  if (product.segments.size() != 1 || !product.accumulate || !product.output_f32 || product.over_outputs) return false;
+  const MatMulSegment& segment = product.segments.front();
+  const uint64_t part_bytes = uint64_t(segment.weights.n_rows) * n_columns * 4;
+  return n_parts <= kSegmentsMax && segment.weights.n_in % (n_parts * kPartUnit) == 0 &&
+         segment.weights.n_rows % 4 == 0 && segment.output_offset % 4 == 0 && segment.output_stride % 4 == 0 &&
+         part_bytes * n_parts <= product.parts.size;
+}
+
 Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_columns) {
   const gpu::Device& device = context.recorder.device();
   const gpu::MatrixShape matrix = device.matrix_shape();
-  if (product.tile) return shape_of(*product.tile, matrix);
+  std::vector<TileCost> costs = tile_costs(device);
+  if (product.tile) costs = {{*product.tile, 1, 1}};
+  const uint32_t n_in = product.segments.front().weights.n_in;
   Shape best;
   uint64_t best_us = UINT64_MAX;
-  for (const TileCost& cost : tile_costs(device)) {
-    const Shape shape = shape_of(cost.tile, matrix);
-    const uint64_t us = tile_us(device, cost, workgroups(product, shape, n_columns));
-    if (us >= best_us) continue;
-    best = shape;
-    best_us = us;
+  for (const TileCost& cost : costs) {
+    for (const uint32_t n_parts : kParts) {
+      if (!can_split(product, n_parts, n_columns) || (product.n_parts > 0 && product.n_parts != n_parts)) continue;
+      Shape shape = shape_of(cost.tile, matrix);
+      shape.n_parts = n_parts;
+      const uint64_t of_2560 = tile_us(device, cost, n_parts * workgroups(product, shape, n_columns));
+      const uint64_t us = of_2560 * n_in / n_parts / 2560 + (n_parts > 1 ? kSumPartsUs + n_columns * n_parts / 200 : 0);
+      if (us >= best_us) continue;
+      best = shape;
+      best_us = us;
+    }
   }
+  RAVENWING_CHECK(best_us < UINT64_MAX);
   return best;
 }
 
@@ -268,6 +291,24 @@ gpu::Work work_of(const Window& window, uint32_t n_columns) {
   return work;
 }
 
+void sum_parts(const Context& context, const MatMul& product, uint32_t n_parts, uint32_t n_columns) {
+  constexpr uint32_t kWorkgroupSize = 256;
+  struct SumImmediates {
+    uint32_t n_rows, part_quads, output_quads, stride_quads;
+  };
+  const MatMulSegment& segment = product.segments.front();
+  const uint32_t n_rows = segment.weights.n_rows;
+  gpu::ShaderVariant variant{.shader = "sum_parts"};
+  variant.constants = {
+      {"TOKENS_MAX", context.buffers.tokens_max}, {"PARTS", n_parts}, {"OF_SQUARES", product.of_squares}};
+  context.recorder.dispatch(
+      product.label + " sum", variant,
+      {gpu::read(context.buffers.step), gpu::read(product.parts), gpu::read_write(product.output)},
+      SumImmediates{n_rows, n_columns * n_rows / 4, segment.output_offset / 4, segment.output_stride / 4},
+      gpu::Grid{uint32_t(divide_up(n_rows / 4, kWorkgroupSize)), n_columns},
+      {uint64_t(n_rows) * n_columns * 4 * (n_parts + 2)});
+}
+
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
   const VecTeam team = choose_team(context, product.vec_team);
@@ -277,23 +318,28 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
   uint32_t n_in_max = 0;
   for (const MatMulSegment& segment : product.segments) n_in_max = std::max(n_in_max, segment.weights.n_in);
   SegmentWords words[kSegmentsMax] = {};
-  uint32_t n_groups = 0;
-  for (size_t i = 0; i < window.pieces.size(); ++i) {
-    const MatMulSegment& segment = window.pieces[i].segment;
-    words[i] = {n_groups,
-                segment.weights.n_rows,
-                segment.weights.n_in,
-                segment.weights.row_words(),
-                narrow<uint32_t>((window.pieces[i].begin - window.begin) / 4),
-                segment.input_offset,
-                act_stride(segment.weights.n_in),
-                uint32_t(segment.activation),
-                segment.output_offset,
-                segment.output_stride,
-                0,
-                0};
-    n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
+  uint32_t n_groups = 0, n_words = 0;
+  for (const Piece& piece : window.pieces) {
+    const MatMulSegment& segment = piece.segment;
+    for (uint32_t part = 0; part < shape.n_parts; ++part) {
+      const bool whole = shape.n_parts == 1;
+      const uint32_t k_each = segment.weights.n_in / shape.n_parts;
+      words[n_words++] = {n_groups,
+                          segment.weights.n_rows,
+                          segment.weights.n_in,
+                          segment.weights.row_words(),
+                          narrow<uint32_t>((piece.begin - window.begin) / 4),
+                          segment.input_offset,
+                          act_stride(segment.weights.n_in),
+                          uint32_t(segment.activation),
+                          whole ? segment.output_offset : part * n_columns * segment.weights.n_rows,
+                          whole ? segment.output_stride : segment.weights.n_rows,
+                          part * k_each,
+                          whole ? segment.weights.n_in : (part + 1) * k_each};
+      n_groups += uint32_t(divide_up(segment.weights.n_rows, shape.rows));
+    }
   }
+  const bool in_parts = shape.n_parts > 1;
   gpu::ShaderVariant variant = shape.kernel == Kernel::tile
                                    ? tile_variant(context, shape.tile, weights.format, n_in_max)
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
@@ -301,18 +347,18 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
   variant.modules.emplace_back("format", format_module(weights.format));
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);
-  variant.constants.emplace_back("ACCUMULATE", product.accumulate);
-  variant.constants.emplace_back("OF_SQUARES", product.of_squares);
+  variant.constants.emplace_back("ACCUMULATE", product.accumulate && !in_parts);
+  variant.constants.emplace_back("OF_SQUARES", product.of_squares && !in_parts);
   gpu::BufferView weights_view = weights.rows;
   weights_view.offset = window.begin;
   weights_view.size = window.end - window.begin;
   context.recorder.dispatch(
       fmt::format("{} {}", product.label, format::info(weights.format).name), variant,
       {gpu::read(context.buffers.step), gpu::uniform(uniforms.store(std::as_bytes(std::span(words)))),
-       gpu::read(weights_view), gpu::read(product.input), gpu::read_write(product.output)},
-      Immediates{uint32_t(window.pieces.size()), n_groups, window.pieces.size() > 1 ? words[1].group_begin : n_groups,
-                 n_columns == 1, words[0]},
+       gpu::read(weights_view), gpu::read(product.input), gpu::read_write(in_parts ? product.parts : product.output)},
+      Immediates{n_words, n_groups, n_words > 1 ? words[1].group_begin : n_groups, n_columns == 1, words[0]},
       gpu::folded_grid(n_groups, uint32_t(divide_up(n_columns, shape.columns))), work_of(window, n_columns));
+  if (in_parts) sum_parts(context, product, shape.n_parts, n_columns);
 }
 
 }  // namespace
@@ -362,8 +408,10 @@ void matmul(const Context& context, gpu::UniformArena& uniforms, const MatMul& p
   // One dispatch reads one format: pieces of a format stand together, otherwise in the order given.
   std::stable_sort(pieces.begin(), pieces.end(),
                    [](const Piece& a, const Piece& b) { return a.segment.weights.format < b.segment.weights.format; });
-  for (const Window& window : windows(pieces, limit, limits.binding_alignment))
-    dispatch_window(context, uniforms, product, window);
+  const std::vector<Window> all = windows(pieces, limit, limits.binding_alignment);
+  MatMul whole = product;
+  if (all.size() > 1) whole.parts = {};
+  for (const Window& window : all) dispatch_window(context, uniforms, whole, window);
 }
 
 }  // namespace ravenwing::kernels

@@ -51,6 +51,10 @@ struct MatMul {
   MatMulMode mode = MatMulMode::fast;
   VecTeam vec_team = VecTeam::automatic;
   std::optional<MatMulTile> tile;  // of T2; none: by the product's size
+  /// Where tiles may leave parts of sums in f32 [part, column, row], to be added to an output in f32 by another
+  /// dispatch: long rows are then shared by several workgroups. Empty: they are not.
+  gpu::BufferView parts;
+  uint32_t n_parts = 0;  // of T2, with `parts`; 0: by the product's size
   /// Bytes of weights that one dispatch may bind; a group that is larger is split by rows.
   uint64_t binding_bytes_max = 0;
 };
@@ -58,6 +62,8 @@ struct MatMul {
 /// Fast mode takes matmul_mat from this many columns on, and matmul_tile on T2.
 inline constexpr uint32_t kMatMulMatColumnsMin = 16;
 inline constexpr uint32_t kMatMulTileColumnsMin = 5;
+/// Parts that a product leaves at most.
+inline constexpr uint32_t kMatMulPartsMax = 4;
 
 /// The tiles that products on a device choose from.
 std::vector<MatMulTile> tiles_of(const gpu::Device& device);

@@ -112,6 +112,8 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   scratch.v_first = make(plane_bytes, "v_first");
   scratch.gated = make(plane_bytes, "gated");
   scratch.hidden = make(uint64_t(options.tokens_max) * act_stride(config.n_ffn) * act_bytes, "hidden");
+  if (device.tier() == gpu::Tier::t2 && options.mode == kernels::MatMulMode::fast)
+    scratch.parts = make(uint64_t(options.tokens_max) * config.n_embd * 4 * kernels::kMatMulPartsMax, "parts");
   scratch.normed = make(uint64_t(outputs_max) * act_stride(config.n_embd) * act_bytes, "normed");
   scratch.logits = make(uint64_t(outputs_max) * config.n_vocab * 4, "logits");
   scratch.sampled = make(uint64_t(outputs_max) * sizeof(Sampled), "sampled");
@@ -299,6 +301,7 @@ void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
 
   kernels::MatMul value = product(name + ".value", scratch_.hidden, scratch_.x);
   value.output_f32 = value.accumulate = value.of_squares = true;
+  value.parts = scratch_.parts;
   add_segments(value.segments, weights.ffn_value, 0, 0, config_.n_embd);
   kernels::matmul(context, uniforms_, value);
 }

@@ -85,6 +85,10 @@ void MatMulScene::add_regions() {
     output_ = case_.output_f32 ? scene_.output(output_size_) : scene_.output_acts(output_size_);
     return;
   }
+  if (case_.n_parts > 0) {
+    const size_t n = size_t(case_.n_parts) * std::bit_ceil(case_.n_columns) * case_.segments.front().n_rows;
+    parts_ = scene_.in_place(std::vector<float>(n, NAN));
+  }
   before_ = random_values(random_, output_size_, 4);
   if (!case_.output_f32) before_ = as_acts(gpu_, before_);
   output_ = case_.output_f32 ? scene_.in_place(before_) : scene_.in_place_acts(before_, 8);
@@ -108,6 +112,8 @@ void MatMulScene::run() {
     product.mode = case_.mode;
     product.vec_team = case_.vec_team;
     product.tile = case_.tile;
+    product.n_parts = case_.n_parts;
+    if (case_.n_parts > 0) product.parts = scene_.view(parts_);
     product.binding_bytes_max = case_.binding_bytes_max;
     kernels::matmul(context, gpu_.uniforms, product);
   });

@@ -27,6 +27,7 @@ struct MatMulCase {
   float weight_scale = 1;  // of blocks
   kernels::VecTeam vec_team = kernels::VecTeam::automatic;
   std::optional<kernels::MatMulTile> tile;  // of T2
+  uint32_t n_parts = 0;                     // of T2, of products that are accumulated in f32; 0: one
 };
 
 /// The scene of a case: every segment has its own input and output, at offsets of its own, with a column of canaries
@@ -70,7 +71,7 @@ class MatMulScene {
   std::vector<std::byte> packed_;
   uint32_t input_size_ = 0, output_size_ = 0;  // elements
   std::vector<float> before_;                  // of the output
-  Region weights_ = 0, input_ = 0, output_ = 0;
+  Region weights_ = 0, input_ = 0, output_ = 0, parts_ = 0;
 };
 
 }  // namespace ravenwing::test

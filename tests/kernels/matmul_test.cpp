@@ -16,11 +16,13 @@ using test::MatMulScene;
 
 namespace {
 
-void check_case(test::Gpu& gpu, const MatMulCase& matmul_case) {
+/// Returns the number of dispatches.
+size_t check_case(test::Gpu& gpu, const MatMulCase& matmul_case) {
   INFO(gpu.name(), ": ", matmul_case.why);
   MatMulScene scene(gpu, matmul_case);
   scene.run();
   scene.check_against_oracle();
+  return scene.n_dispatches();
 }
 
 void check_cases(const std::vector<MatMulCase>& cases) {
@@ -130,6 +132,26 @@ TEST_CASE("every tile of T2, of every format, on both sides of its rows, columns
             one.tile = tile;
             check_case(*gpu, one);
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("long rows in parts, which another dispatch sums") {
+  for (const auto& gpu : test::gpus()) {
+    if (gpu->device.tier() != gpu::Tier::t2) continue;
+    for (const WeightFormat format : kLotFormats) {
+      for (const uint32_t n_columns : {5u, 33u, 129u}) {
+        for (const uint32_t n_parts : {2u, 4u}) {
+          MatMulCase one{fmt::format("{} parts, {} columns, {}", n_parts, n_columns, format::info(format).name),
+                         {{76, 2048, format}},
+                         n_columns,
+                         true,
+                         true,
+                         format == WeightFormat::q4_k};
+          one.n_parts = n_parts;
+          CHECK(check_case(*gpu, one) == 2);
         }
       }
     }

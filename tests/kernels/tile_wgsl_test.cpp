@@ -94,6 +94,8 @@ TEST_CASE("matmul_tile is good WGSL for every format, kind and shape of tile") {
   check();
   variant.constants = {{"DIRECT", 0}, {"FOLD", 1}, {"SUBGROUPS_K", 2}};
   check();
+  variant = {.shader = "sum_parts"};
+  check();
   CHECK(device.check("fn wrong( {}") != "");
 }
 

@@ -196,7 +196,7 @@ TEST_CASE("segments of a product lie as matmul.cpp writes them") {
   // The order of SegmentWords. Arrays in uniform buffers have strides of whole 16 bytes, hence twelve words.
   CHECK(fields == std::vector<std::string>{"group_begin", "n_rows", "n_in", "row_words", "weight_offset",
                                            "input_offset", "input_stride", "activation", "output_offset",
-                                           "output_stride", "unused_a", "unused_b"});
+                                           "output_stride", "k_begin", "k_end"});
 }
 
 TEST_CASE("ids and reasons that stand for something are the host's") {

@@ -12,8 +12,8 @@ struct Segment {
   activation: u32,
   output_offset: u32,  // elements
   output_stride: u32,
-  unused_a: u32,
-  unused_b: u32,
+  k_begin: u32,        // inputs that are multiplied, all where few columns are: multiples of 256 but for the end
+  k_end: u32,
 }
 
 struct Immediates {

@@ -184,8 +184,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@end
   // Past the end the last lot again.
-  let n_lots = (n_in + 63u) / 64u * (8u / LOT_OCTETS);
-  let last_octet = (n_in - 1u) / 8u;
+  let lot_first = segment.k_begin / 64u * (8u / LOT_OCTETS);
+  let n_lots = (segment.k_end + 63u) / 64u * (8u / LOT_OCTETS);
+  let last_octet = (segment.k_end - 1u) / 8u;
   let own = share_of(lane);
   //@repeat W LOTS_EACH
   let weights_$W = segment.weight_offset + min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
@@ -196,16 +197,16 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@repeat S SETS
   //@repeat W LOTS_EACH
-  var lot_$S_$W = load_lot(weights_$W, n_in, min($Su * STEP_LOTS + own.lot, n_lots - 1u));
+  var lot_$S_$W = load_lot(weights_$W, n_in, min(lot_first + $Su * STEP_LOTS + own.lot, n_lots - 1u));
   //@end
   //@repeat X OCTETS_EACH
-  var input_$S_$X = input[inputs_$X + min(input_octet($Su * STEP_LOTS, own.octet), last_octet)];
+  var input_$S_$X = input[inputs_$X + min(input_octet(lot_first + $Su * STEP_LOTS, own.octet), last_octet)];
   //@end
   //@end
-  var next = 0u;  // lot
+  var next = lot_first;
   while (true) {
     //@repeat S SETS
-    if ($Su > 0u || next > 0u) {
+    if ($Su > 0u || next > lot_first) {
       //@repeat Q MATRICES_K
       {
         let at = place.slice * SLICE_OCTETS + $Qu * (MAT_K / 8u);
