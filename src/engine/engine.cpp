@@ -24,7 +24,7 @@ const EngineOptions& checked(const EngineOptions& options) {
     fail(ErrorCode::bad_request,
          "exact results need states in f32: in f16 they are rounded after every step, so that a text's results depend "
          "on "
-         "its steps (leave out --exact, or --state f16)");
+         "its steps (leave out --exact, or --states f16)");
   }
   return options;
 }

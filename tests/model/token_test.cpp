@@ -180,6 +180,15 @@ TEST_SUITE("t2") {
     check_formats(Tier::t2, kFormats, TokenUse::whole, 0);
   }
 
+  TEST_CASE("a token in one dispatch agrees with the reference, states in f16") {
+    const auto device = open_device(Tier::t2);
+    if (!device) return;
+    rwkv7::ModelOptions options = options_of(TokenUse::whole, 0);
+    options.states = StateStorage::f16;
+    GpuModel loaded(*device, demo_model(), options);
+    check_token(loaded, TokenUse::whole);
+  }
+
   TEST_CASE("a token in one dispatch has the bits that it has stage by stage, a thousand times") {
     const auto device = open_device(Tier::t2);
     if (!device) return;
