@@ -271,24 +271,24 @@ TEST_CASE("long chunks: two tokens at a time, a head to two workgroups") {
 
 TEST_CASE("f16 states: what is too large becomes the largest, ties go away from zero, NaN stays") {
   for (const auto& gpu : test::gpus()) {
-    // A token that only adds v k^T: w is not far below 1, nothing is removed.
-    const Case op{"extremes", 8, 4, true, {{0, 1}}, 600, {}, {}, kF16};
+    // A token that only adds v k^T: nothing is there, and nothing is removed.
+    const Case op{"extremes", 16, 16, true, {{0, 1}}, 600, {}, {}, kF16};
     Data data = make_data(*gpu, op);
     std::fill(data.wkv_state.begin(), data.wkv_state.end(), 0.0f);
-    std::fill(data.vectors.begin(), data.vectors.end(), 0.0f);  // kk 0, k as it is
-    const float v[] = {400, -400, 683, 1, 1, -65504, 3, 0}, k[] = {400, 3, 1, 0.25f, 1, 2, 1, 0.5f};
-    std::copy_n(k, 8, data.r_k_v.begin() + 8);
-    std::copy_n(v, 8, data.r_k_v.begin() + 16);
-    data.wkv_state[16] = NAN;
+    std::fill(data.vectors.begin(), data.vectors.end(), 0.0f);  // kk is 0, k as it is
+    const float k[] = {400, 3, 1, 0.25f}, v[] = {400, -400, 683, 1, -65504, 1};
+    std::copy_n(k, std::size(k), data.r_k_v.begin() + 16);
+    std::copy_n(v, std::size(v), data.r_k_v.begin() + 32);
+    data.wkv_state[5 * 16] = NAN;
     const std::vector<float> states = run(*gpu, op, data).wkv_state;
     INFO(gpu->name());
-    const auto row = [&](size_t i) { return std::vector(states.begin() + 4 * i, states.begin() + 4 * i + 4); };
+    const auto row = [&](size_t i) { return std::vector(&states[16 * i], &states[16 * i + 4]); };
     CHECK(row(0) == std::vector<float>{65504, 1200, 400, 100});
     CHECK(row(1) == std::vector<float>{-65504, -1200, -400, -100});
     CHECK(row(2) == std::vector<float>{65504, 2050, 683, 170.75f});
     CHECK(row(3) == std::vector<float>{400, 3, 1, 0.25f});
-    CHECK(std::isnan(states[16]));
-    CHECK(row(5) == std::vector<float>{-65504, -65504, -65504, -32752});
+    CHECK(row(4) == std::vector<float>{-65504, -65504, -65504, -16376});
+    CHECK(std::isnan(row(5)[0]));
   }
 }
 
