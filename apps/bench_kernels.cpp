@@ -15,6 +15,7 @@ namespace {
 
 struct KernelFlags {
   KernelBenchOptions bench;
+  std::string states = "f32";
   bool no_pipeline_cache = false, json = false;
 };
 
@@ -46,6 +47,7 @@ std::string to_text(const KernelReading& reading, const MeasuredLimits& limits) 
 
 void run(KernelFlags& flags) {
   flags.bench.pipeline_cache = !flags.no_pipeline_cache;
+  flags.bench.state_storage = state_storage_of(flags.states);
   flags.bench.cancel = &interrupted();
   const auto is_all = [](const std::vector<std::string>& names) { return names == std::vector<std::string>{"all"}; };
   if (is_all(flags.bench.families)) flags.bench.families.clear();
@@ -102,6 +104,7 @@ void add_bench_kernels(CLI::App& bench) {
            "products of your own instead of a model's: ROWSxINPUTS or ROWS+ROWSxINPUTS, such as 10240x2560");
   add_list(*command, "--tiles", flags->bench.tiles,
            "force tiles on T2: SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS], such as 4/2/1/2/4/64");
+  add_states_flag(*command, flags->states);
   add_device_flag(*command, flags->bench.device);
   command->add_option("--tier", flags->bench.tier, "use no more of the adapter than this tier: T0, T1, T2")
       ->type_name("TIER")

@@ -45,6 +45,7 @@ std::string cell_of(const std::optional<double>& value) { return value ? short_n
 std::string settings_of(const BenchFlags& flags, const BenchResults& results) {
   std::string text = fmt::format("{}, {} tokens, chunk {}", results.device.tier, flags.n_tokens, flags.chunk);
   if (flags.engine.exact) text += ", exact";
+  if (flags.engine.states != "f32") text += ", states " + flags.engine.states;
   if (results.device.validated) text += ", checked";
   if (flags.engine.load != "stream") text += ", load " + flags.engine.load;
   return text;
@@ -78,6 +79,7 @@ std::string to_json(const BenchFlags& flags, const BenchResults& results) {
                     {"fallback", results.device.fallback},
                     {"validated", results.device.validated},
                     {"exact", flags.engine.exact},
+                    {"states", flags.engine.states},
                     {"load", flags.engine.load},
                     {"load_ms", results.load_ms},
                     {"load_warm_ms", json_of(results.warm_load_ms)},

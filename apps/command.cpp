@@ -25,6 +25,17 @@ void add_device_flag(CLI::App& command, std::string& device) {
       ->type_name("N|NAME|software");
 }
 
+void add_states_flag(CLI::App& command, std::string& states) {
+  command.add_option("--states", states, "wkv states in GPU memory: f32, or f16 for half the memory and traffic")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f32", "f16"}))
+      ->capture_default_str();
+}
+
+StateStorage state_storage_of(std::string_view states) {
+  return states == name(StateStorage::f16) ? StateStorage::f16 : StateStorage::f32;
+}
+
 void add_engine_flags(CLI::App& command, EngineFlags& flags, ModelFlag model) {
   if (model == ModelFlag::yes) {
     command
@@ -38,6 +49,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags, ModelFlag model) {
       ->type_name("TIER")
       ->check(CLI::IsMember({"T0", "T1", "T2"}));
   command.add_flag("--exact", flags.exact, "the same bits whatever the chunking; slower");
+  add_states_flag(command, flags.states);
   command.add_flag("--safe", flags.safe, "keep WebGPU's checks of every call and index; slower");
   command.add_option("--load", flags.load, "weights: stream to the GPU, full: into memory first, lazy: when needed")
       ->type_name("MODE")
@@ -63,6 +75,7 @@ EngineOptions engine_options(const EngineFlags& flags, EngineOptions options) {
   options.device = flags.device;
   options.tier = flags.tier;
   options.exact = flags.exact;
+  options.state_storage = state_storage_of(flags.states);
   options.safe = flags.safe;
   options.pipeline_cache = !flags.no_pipeline_cache;
   options.load = load_mode_of(flags.load);

@@ -41,7 +41,7 @@ template <typename... Args>
 /// What every command that runs a model takes.
 struct EngineFlags {
   std::string model, vocab, device, tier;  // as in EngineOptions; no model: the demo model
-  std::string load = "stream";
+  std::string load = "stream", states = "f32";
   bool exact = false, safe = false, no_persistent = false, no_mmap = false, no_pipeline_cache = false;
 };
 /// Whether there is a -m; a command that takes models as its arguments has none.
@@ -50,9 +50,13 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags, ModelFlag model = M
 /// All of SamplerParams but the seed.
 void add_sampler_flags(CLI::App& command, SamplerParams& sampler);
 void add_device_flag(CLI::App& command, std::string& device);
+void add_states_flag(CLI::App& command, std::string& states);
 
 /// The model of --synthetic SPEC, in place of that of -m; null where `spec` is "". It must outlive the engine.
 std::unique_ptr<SyntheticModel> use_synthetic(const std::string& spec, EngineFlags& flags);
+
+/// What add_states_flag() took.
+StateStorage state_storage_of(std::string_view states);
 
 /// `options` with what the flags say.
 EngineOptions engine_options(const EngineFlags& flags, EngineOptions options);

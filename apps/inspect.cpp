@@ -29,6 +29,7 @@ std::string to_json(const ModelInfo& info) {
                                  {"rank_v", info.rank_v},
                                  {"rank_g", info.rank_g},
                                  {"state_bytes", info.state_bytes},
+                                 {"state_bytes_f16", info.state_bytes_f16},
                                  {"bytes_by_type", info.bytes_by_type},
                                  {"metadata", info.metadata},
                                  {"warnings", info.warnings}};
@@ -54,7 +55,8 @@ std::string to_text(const ModelInfo& info) {
   line("ffn", std::to_string(info.n_ffn));
   line("vocabulary", std::to_string(info.n_vocab));
   line("ranks", fmt::format("w {}, a {}, v {}, g {}", info.rank_w, info.rank_a, info.rank_v, info.rank_g));
-  line("state", megabytes(info.state_bytes) + " for each sequence");
+  line("state", fmt::format("{} for each sequence, {} with --states f16", megabytes(info.state_bytes),
+                            megabytes(info.state_bytes_f16)));
   std::vector<std::string> types;
   for (const auto& [type, bytes] : info.bytes_by_type) types.push_back(type + " " + megabytes(bytes));
   line("weights", fmt::format("{}", fmt::join(types, ", ")));
@@ -89,8 +91,7 @@ void run(const InspectFlags& flags) {
     progress.update(done, total);
   });
   progress.finish();
-  if (!names.empty())
-    fail(ErrorCode::bad_file, "'{}': NaN or infinity in {}", flags.path, fmt::join(names, ", "));
+  if (!names.empty()) fail(ErrorCode::bad_file, "'{}': NaN or infinity in {}", flags.path, fmt::join(names, ", "));
 }
 
 }  // namespace

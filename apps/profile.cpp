@@ -89,10 +89,11 @@ std::string to_text(const Engine& engine, const ProfileFlags& flags, const Repor
   const std::vector<Kind> kinds = kinds_of(profile);
   const double all_us = dispatch_us(kinds);
   std::string text = fmt::format(
-      "{} x {} tokens on {} {}: {:.0f} us a step ({:.1f} tok/s); the CPU records and submits it in {:.0f} us\n"
+      "{} x {} tokens on {} {}{}: {:.0f} us a step ({:.1f} tok/s); the CPU records and submits it in {:.0f} us\n"
       "{}Dispatch by dispatch {:.0f} us (each timed by itself, which adds to the short ones):\n\n"
       "{:36}{:>6}{:>12}{:>10}{:>8}{:>10}{:>10}{:>8}\n",
-      flags.n_sequences, flags.n_tokens, printable(engine.device().name), engine.device().tier, profile.step_us,
+      flags.n_sequences, flags.n_tokens, printable(engine.device().name), engine.device().tier,
+      flags.engine.states == "f32" ? "" : ", states " + flags.engine.states, profile.step_us,
       1e6 * flags.n_sequences * flags.n_tokens / profile.step_us, profile.encode_us, limits_text(report.limits), all_us,
       "dispatch", "calls", "us", "us each", "share", "GB/s", "TFLOP/s", "limit");
   for (const Kind& kind : kinds) {
@@ -108,11 +109,17 @@ std::string to_text(const Engine& engine, const ProfileFlags& flags, const Repor
 }
 
 std::string to_json(const Engine& engine, const ProfileFlags& flags, const Report& report) {
-  nlohmann::ordered_json json = {{"device", engine.device().name},       {"driver", engine.device().driver},
-                                 {"tier", engine.device().tier},         {"validated", engine.device().validated},
-                                 {"sequences", flags.n_sequences},       {"tokens", flags.n_tokens},
-                                 {"step_us", report.profile.step_us},    {"encode_us", report.profile.encode_us},
-                                 {"limits", limits_json(report.limits)}, {"kinds", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json = {{"device", engine.device().name},
+                                 {"driver", engine.device().driver},
+                                 {"tier", engine.device().tier},
+                                 {"validated", engine.device().validated},
+                                 {"sequences", flags.n_sequences},
+                                 {"tokens", flags.n_tokens},
+                                 {"states", flags.engine.states},
+                                 {"step_us", report.profile.step_us},
+                                 {"encode_us", report.profile.encode_us},
+                                 {"limits", limits_json(report.limits)},
+                                 {"kinds", nlohmann::ordered_json::array()}};
   for (const Kind& kind : kinds_of(report.profile)) {
     const auto if_timed = [&](double value) { return kind.timed > 0 ? nlohmann::ordered_json(value) : nullptr; };
     json["kinds"].push_back({{"name", kind.name},

@@ -17,6 +17,7 @@
 #include "ravenwing/model_info.hpp"
 #include "ravenwing/profile.hpp"
 #include "ravenwing/sampler_params.hpp"
+#include "ravenwing/state_storage.hpp"
 #include "ravenwing/tokenizer.hpp"
 
 #pragma GCC visibility push(default)  // what the shared library shows
@@ -36,10 +37,13 @@ struct EngineOptions {
   std::string device;  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
   /// "": the best that a self-test does not find wrong; "T0", "T1", "T2": that one, untested.
   std::string tier;
-  bool safe = false;   // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
+  bool safe = false;  // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
   /// Take one token through all layers in a single dispatch, on a GPU that was tested to do so right.
   bool persistent = true;
-  bool exact = false;  // bit-equal results alone, in any batch and under any chunking
+  bool exact = false;  // bit-equal results alone, in any batch and under any chunking; needs states in f32
+  /// Of the texts' states in GPU memory. Snapshots and saved sessions are f32 and fit either; a restored one is
+  /// rounded.
+  StateStorage state_storage = StateStorage::f32;
   static constexpr uint32_t kChunkMax = 2048;
   uint32_t chunk = 512;  // tokens of one step at most, 1 to kChunkMax; above 512 working memory grows with it
   uint32_t max_sessions = 4;

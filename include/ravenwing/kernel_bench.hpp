@@ -11,6 +11,7 @@
 
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/profile.hpp"
+#include "ravenwing/state_storage.hpp"
 
 #pragma GCC visibility push(default)  // what the shared library shows
 namespace ravenwing {
@@ -19,6 +20,7 @@ struct KernelBenchOptions {
   std::string device, tier;  // as in EngineOptions, but no tier is tested
   bool safe = false;         // keep WebGPU's checks of calls and indices
   bool pipeline_cache = true;
+  StateStorage state_storage = StateStorage::f32;        // of time_mix
   std::vector<std::string> shapes = {"2.9b"};            // SyntheticModel's
   std::vector<std::string> formats = {"F16", "Q4_K"};    // as in GGUF, in either case
   std::vector<std::string> families;                     // kernel_families(); none: all

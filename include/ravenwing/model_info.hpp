@@ -29,7 +29,8 @@ struct ModelInfo {
   uint64_t n_parameters = 0;
   uint32_t n_layer = 0, n_embd = 0, n_head = 0, head_size = 0, n_ffn = 0, n_vocab = 0;
   uint32_t rank_w = 0, rank_a = 0, rank_v = 0, rank_g = 0;
-  uint64_t state_bytes = 0;                       // of one sequence
+  uint64_t state_bytes = 0;                       // of one sequence, states in f32 (StateStorage)
+  uint64_t state_bytes_f16 = 0;                   // the same in f16
   std::map<std::string, uint64_t> bytes_by_type;  // "Q4_K" -> bytes of tensors
   std::map<std::string, std::string> metadata;    // scalars as text, arrays as "[N strings]"
   std::vector<TensorInfo> tensors;                // in the order of the file
@@ -42,8 +43,8 @@ ModelInfo inspect(const std::filesystem::path& path);
 
 /// Reads every weight of a model and returns what holds NaN or infinity. `on_progress` is told of weights done and in
 /// all, and may throw. Throws Error{bad_file, unsupported}.
-std::vector<std::string> find_nonfinite_weights(const std::filesystem::path& path,
-                                                const std::function<void(uint64_t done, uint64_t total)>& on_progress = {});
+std::vector<std::string> find_nonfinite_weights(
+    const std::filesystem::path& path, const std::function<void(uint64_t done, uint64_t total)>& on_progress = {});
 
 /// The tokeniser that belongs to a model file: of a GGUF the file's own, of safetensors the World vocabulary, unless
 /// `vocab` names a vocabulary file. Throws Error{bad_file}.

@@ -31,6 +31,13 @@ inline uint16_t f32_to_f16(float value) {
   return uint16_t(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+/// The same, but of a finite value the nearest finite one.
+inline uint16_t f32_to_finite_f16(float value) {
+  const uint16_t half = f32_to_f16(value);
+  const bool finite = (std::bit_cast<uint32_t>(value) & 0x7f800000u) != 0x7f800000u;
+  return finite && (half & 0x7fffu) == 0x7c00u ? uint16_t(half - 1) : half;
+}
+
 inline float bf16_to_f32(uint16_t value) { return std::bit_cast<float>(uint32_t(value) << 16); }
 
 inline uint16_t f32_to_bf16(float value) {

@@ -18,6 +18,17 @@ uint32_t checked_chunk(uint32_t chunk) {
   return chunk;
 }
 
+/// Before a device is opened.
+const EngineOptions& checked(const EngineOptions& options) {
+  if (options.exact && options.state_storage == StateStorage::f16) {
+    fail(ErrorCode::bad_request,
+         "exact results need states in f32: in f16 they are rounded after every step, so that a text's results depend "
+         "on "
+         "its steps (leave out --exact, or --states f16)");
+  }
+  return options;
+}
+
 uint32_t checked_sessions(const EngineOptions& options) {
   if (options.max_sessions == 0) fail(ErrorCode::bad_request, "max_sessions is 0, must be at least 1");
   return options.max_sessions;
@@ -50,8 +61,8 @@ std::string_view name(LoadMode mode) {
 }
 
 Engine::Impl::Impl(const EngineOptions& options)
-    : file(
-          format::ModelFile::open(options.model, options.mmap ? MappedFile::Access::mapped : MappedFile::Access::read)),
+    : file(format::ModelFile::open(checked(options).model,
+                                   options.mmap ? MappedFile::Access::mapped : MappedFile::Access::read)),
       source(rwkv7::read_model_source(file)),
       info(info_of(file, source)),
       tokenizer(tokenizer_of(file, options.vocab)),

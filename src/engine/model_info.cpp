@@ -51,7 +51,8 @@ ModelInfo info_of(const format::ModelFile& file, const rwkv7::ModelSource& sourc
   info.rank_a = config.rank_a;
   info.rank_v = config.rank_v;
   info.rank_g = config.rank_g;
-  info.state_bytes = config.state_bytes();
+  info.state_bytes = config.state_bytes(StateStorage::f32);
+  info.state_bytes_f16 = config.state_bytes(StateStorage::f16);
   for (const auto& [key, value] : file.metadata()) info.metadata[utf8_lossy(key)] = std::visit(MetaText{}, value);
   add_tensors(file, info);
   for (const std::string& name : rwkv7::nonfinite_vectors(source))
@@ -64,8 +65,8 @@ ModelInfo inspect(const std::filesystem::path& path) {
   return info_of(file, rwkv7::read_model_source(file));
 }
 
-std::vector<std::string> find_nonfinite_weights(
-    const std::filesystem::path& path, const std::function<void(uint64_t done, uint64_t total)>& on_progress) {
+std::vector<std::string> find_nonfinite_weights(const std::filesystem::path& path,
+                                                const std::function<void(uint64_t done, uint64_t total)>& on_progress) {
   const format::ModelFile file = format::ModelFile::open(path);
   std::vector<std::string> names;
   for (const std::string& name : rwkv7::nonfinite_weights(rwkv7::read_model_source(file), on_progress))

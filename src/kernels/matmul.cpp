@@ -129,12 +129,29 @@ constexpr uint64_t kCores = 132;
 constexpr uint32_t kTileStep = 32;
 constexpr uint32_t kRowsTogether = 8;  // TOGETHER of matmul_tile.wgsl
 
+/// Bytes of workgroup memory of matmul_tile.wgsl where rows and columns are staged.
+uint64_t staged_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
+  const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
+  return uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16;
+}
+
+/// Elements of one matrix of each subgroup.
+uint64_t matrix_elements(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
+  return uint64_t(tile.subgroups_m) * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n;
+}
+
+/// Matrices of a subgroup whose sums go out together, through that memory.
+uint32_t stored_together(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
+  uint32_t n = tile.tiles_n;
+  while (n % 2 == 0 && n * matrix_elements(tile, matrix) * 4 > staged_bytes(tile, matrix)) n /= 2;
+  return n;
+}
+
 /// Bytes of workgroup memory of matmul_tile.wgsl.
 uint64_t workgroup_bytes(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
-  const uint32_t lines = tile.subgroups_m * tile.tiles_m * matrix.m + tile.subgroups_n * tile.tiles_n * matrix.n;
-  const uint64_t staged = uint64_t(lines) * (tile.subgroups_k * tile.depth / 8 + 1) * 16;
-  const uint64_t elements = tile.subgroups_m * tile.subgroups_n * tile.subgroups_k * matrix.m * matrix.n;
-  return std::max(staged, elements * tile.tiles_n * 4) + (matrix.f16_sums ? elements * 2 : 0);
+  const uint64_t elements = matrix_elements(tile, matrix);
+  return std::max(staged_bytes(tile, matrix), elements * stored_together(tile, matrix) * 4) +
+         (matrix.f16_sums ? elements * 2 : 0);
 }
 
 uint32_t lanes_of(const MatMulTile& tile, const gpu::Device& device) {
@@ -270,6 +287,7 @@ gpu::ShaderVariant tile_variant(const Context& context, const MatMulTile& tile, 
        {"TILES_M", tile.tiles_m},
        {"TILES_N", tile.tiles_n},
        {"DEPTH", tile.depth},
+       {"STORE_N", stored_together(tile, matrix)},
        {"SETS", std::min(tile.sets, uint32_t(divide_up(n_in, step)))},
        {"DIRECT", !matrix.f16_sums},
        {"FOLD", matrix.f16_sums},

@@ -31,4 +31,8 @@ gpu::ShaderVariant Context::row_variant(std::string_view shader, uint32_t n_item
   return result;
 }
 
+std::pair<std::string_view, std::string_view> stored_module(StateStorage storage) {
+  return {"stored", storage == StateStorage::f16 ? "stored_f16" : "stored_f32"};
+}
+
 }  // namespace ravenwing::kernels

@@ -3,6 +3,7 @@
 
 #include "gpu/plan.hpp"
 #include "kernels/step_input.hpp"
+#include "ravenwing/state_storage.hpp"
 
 namespace ravenwing::kernels {
 
@@ -30,6 +31,9 @@ struct Context {
   /// Of that, one whose workgroups keep rows of n_items in registers, EACH of them an invocation.
   gpu::ShaderVariant row_variant(std::string_view shader, uint32_t n_items) const;
 };
+
+/// The module of shaders that read and write wkv states: role and file.
+std::pair<std::string_view, std::string_view> stored_module(StateStorage storage);
 
 /// Elements from one row of activations to the next: whole octets, the rest zero.
 constexpr uint32_t act_stride(uint32_t n) { return (n + 7) / 8 * 8; }

@@ -96,6 +96,7 @@ TimeMixForm form_of(const Context& context, const TimeMix& op) {
 
 gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = context.variant("time_mix");
+  variant.modules.push_back(stored_module(op.storage));
   variant.constants.emplace_back("HEAD_SIZE", op.head_size);
   variant.constants.emplace_back("BLOCK", block_tokens(context, op.head_size));
   variant.constants.emplace_back("QUADS", op.head_size / 4);
@@ -121,11 +122,15 @@ gpu::ShaderVariant sharing_variant(const Context& context, const TimeMix& op, st
 
 gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
   const uint32_t room = context.recorder.device().limits().invocations_per_workgroup_max;
-  return sharing_variant(context, op, "time_mix_token", std::min(kTokenSharesMax, room / (op.head_size / 4)));
+  const uint32_t most = std::min(kTokenSharesMax, room / (op.head_size / 4));
+  gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_token", most);
+  variant.modules.push_back(stored_module(op.storage));
+  return variant;
 }
 
 gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairsShares);
+  variant.modules.push_back(stored_module(op.storage));
   const PairsShape shape = pairs_shape(context, op.n_embd, op.head_size);
   variant.constants.insert(variant.constants.end(),
                            {{"ROWS", shape.rows}, {"BLOCK", shape.block}, {"PAIRS", shape.block / 2}});
@@ -141,7 +146,8 @@ void time_mix(const Context& context, const TimeMix& op) {
   };
   const uint64_t state_size = uint64_t(op.n_embd) * op.head_size;
   const uint32_t n_head = op.n_embd / op.head_size;
-  const gpu::Work work{8 * state_size * context.n_chunks, kFlopsPerElement * state_size * context.n_tokens};
+  const gpu::Work work{2 * value_bytes(op.storage) * state_size * context.n_chunks,
+                       kFlopsPerElement * state_size * context.n_tokens};
   const Immediates immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon};
   const auto dispatch = [&](const std::string& label, const gpu::ShaderVariant& variant, const gpu::Binding& sixth,
                             const gpu::Binding& seventh, gpu::Grid grid, gpu::Work its_work) {

@@ -20,15 +20,16 @@ struct TimeMix {
   uint32_t n_embd = 0;
   uint32_t head_size = 0;  // a multiple of 4, at most 128
   bool first_layer = false;
-  float epsilon = 0;          // of the group norm
-  gpu::BufferView r_k_v;      // [3, tokens_max, act_stride(n_embd)] Act
-  gpu::BufferView up;         // results of W2, A2, V2, G2: [4, tokens_max, act_stride(n_embd)] Act
-  gpu::BufferView v_first;    // [tokens_max, act_stride(n_embd)] Act; written by the first layer
-  gpu::BufferView vectors;    // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd] f32
-  gpu::BufferView wkv_state;  // [slot, n_head, head_size (value), head_size (key)] f32, updated in place
-  gpu::BufferView gated;      // [tokens_max, act_stride(n_embd)] Act
-  gpu::BufferView y;          // [tokens_max, n_embd] f32, scratch of the form `pairs`
-  bool exact = false;         // the form `blocks`, always
+  float epsilon = 0;                         // of the group norm
+  gpu::BufferView r_k_v;                     // [3, tokens_max, act_stride(n_embd)] Act
+  gpu::BufferView up;                        // results of W2, A2, V2, G2: [4, tokens_max, act_stride(n_embd)] Act
+  gpu::BufferView v_first;                   // [tokens_max, act_stride(n_embd)] Act; written by the first layer
+  gpu::BufferView vectors;                   // w0 a0 v0 k_k k_a r_k ln_x_weight ln_x_bias: [8, n_embd] f32
+  gpu::BufferView wkv_state;                 // [slot, n_head, head_size (value), head_size (key)], updated in place
+  StateStorage storage = StateStorage::f32;  // of wkv_state
+  gpu::BufferView gated;                     // [tokens_max, act_stride(n_embd)] Act
+  gpu::BufferView y;                         // [tokens_max, n_embd] f32, scratch of the form `pairs`
+  bool exact = false;                        // the form `blocks`, always
   /// None: by the device and the plan's size.
   std::optional<TimeMixForm> form;
   /// Invocations for a row of a head's state in the form `blocks`, 1, 2 or 4 (more than one: T1); 0: one, in loops that
@@ -37,7 +38,7 @@ struct TimeMix {
 };
 
 /// S <- S diag(w) - (S kk)(kk a)^T + v k^T;  gated = (group_norm(S r) + (sum r k r_k) v) g. Source: RWKV-LM,
-/// rwkv_v7_numpy.py. Moves 8 n_embd head_size bytes of state per chunk.
+/// rwkv_v7_numpy.py. Moves 8 n_embd head_size bytes of state per chunk, half of that in f16.
 void time_mix(const Context& context, const TimeMix& op);
 
 }  // namespace ravenwing::kernels

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "base/half.hpp"
 
 namespace ravenwing::kernels {
 namespace {
@@ -82,6 +83,14 @@ std::vector<double> time_mix_ref(const TimeMixInput& in, std::span<double> wkv_s
     }
   }
   return gated;
+}
+
+void round_states_to_f16(std::span<double> wkv_state) {
+  for (double& value : wkv_state) value = f16_to_f32(f32_to_finite_f16(float(value)));
+}
+
+void round_states_to_f16(std::span<float> wkv_state) {
+  for (float& value : wkv_state) value = f16_to_f32(f32_to_finite_f16(value));
 }
 
 }  // namespace ravenwing::kernels

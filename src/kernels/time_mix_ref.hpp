@@ -21,4 +21,9 @@ struct TimeMixInput {
 /// of RWKV-LM, rwkv_v7_numpy.py.
 std::vector<double> time_mix_ref(const TimeMixInput& in, std::span<double> wkv_state);
 
+/// What StateStorage::f16 makes of a state's values at the end of a chunk: the nearest, at most 65504 in size; NaN and
+/// infinity stay.
+void round_states_to_f16(std::span<double> wkv_state);
+void round_states_to_f16(std::span<float> wkv_state);
+
 }  // namespace ravenwing::kernels

@@ -67,8 +67,9 @@ uint32_t lanes_of(const gpu::Device& device, uint32_t head_size) {
   return lanes;
 }
 
-uint32_t quads(const gpu::BufferView& view, const gpu::BufferView& window) {
-  return narrow<uint32_t>((view.offset - window.offset) / 16);
+/// Where a view begins in a window, in quads of values.
+uint32_t quads(const gpu::BufferView& view, const gpu::BufferView& window, uint32_t quad_bytes = 16) {
+  return narrow<uint32_t>((view.offset - window.offset) / quad_bytes);
 }
 
 /// A stretch of one buffer that grows.
@@ -250,7 +251,7 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
              stage.vectors.buffer ? quads(stage.vectors, group.weights) : 0,
              shift_quads(stage.shift),
              shift_quads(stage.kept_shift),
-             stage.input == TokenInput::time_mix ? quads(stage.wkv, group.wkv) : 0,
+             stage.input == TokenInput::time_mix ? quads(stage.wkv, group.wkv, 4 * value_bytes(model_.storage)) : 0,
              stage.first_layer,
              {},
              {},
@@ -298,6 +299,8 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
       up_each = std::max(up_each, uint32_t(divide_up(stage.up[i].n_in / 8, up_lanes[i])));
   }
   gpu::ShaderVariant variant = context.variant("token");
+  variant.modules.push_back(stored_module(model_.storage));
+  variant.modules.emplace_back("halves", "halves_native");
   for (size_t i = 0; i < formats_.size(); ++i) {
     variant.modules.emplace_back(kFormatRoles[i], format_module(formats_[i]));
     variant.modules.emplace_back(kSpanRoles[i], span_module(formats_[i]));

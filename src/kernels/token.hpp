@@ -61,6 +61,7 @@ struct TokenLayout {
 struct TokenModel {
   uint32_t n_embd = 0, n_ffn = 0, head_size = 0;
   float norm_epsilon = 0, group_norm_epsilon = 0;
+  StateStorage storage = StateStorage::f32;  // of the wkv states
   gpu::BufferView shared, shifts, logits;
   TokenLayout layout;
   std::vector<TokenStage> stages;

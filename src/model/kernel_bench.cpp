@@ -326,9 +326,9 @@ void measure_product(Bench& bench, KernelReading& reading, const SyntheticSpec& 
   });
 }
 
-void measure_time_mix(Bench& bench, KernelReading& reading, const SyntheticSpec& shape) {
+void measure_time_mix(Bench& bench, KernelReading& reading, const SyntheticSpec& shape, StateStorage storage) {
   const uint32_t n = shape.n_embd, planes = bench.tokens_max();
-  const uint64_t state_bytes = uint64_t(reading.n_sequences) * n * kHeadSize * 4;
+  const uint64_t state_bytes = uint64_t(reading.n_sequences) * n * kHeadSize * value_bytes(storage);
   const uint32_t n_copies = bench.copies_of(state_bytes);
   bench.write_control({}, reading.n_sequences);
   kernels::TimeMix op{.label = reading.kernel, .n_embd = n, .head_size = kHeadSize, .epsilon = kEpsilon};
@@ -338,6 +338,7 @@ void measure_time_mix(Bench& bench, KernelReading& reading, const SyntheticSpec&
   op.vectors = bench.view("vectors", 8 * uint64_t(n) * 4);
   op.gated = bench.acts("gated", planes, n);
   op.y = bench.view("y", uint64_t(planes) * n * 4);
+  op.storage = storage;
   bench.view("states", state_bytes, 0, n_copies);  // all of them, before one is recorded
   bench.time(reading, shape.n_vocab, n_copies, [&](const kernels::Context& context, uint32_t copy) {
     op.wkv_state = bench.view("states", state_bytes, copy, n_copies);
@@ -473,9 +474,13 @@ class Jobs {
   }
 
   void add_time_mix(const SyntheticSpec& shape, uint32_t n) {
-    const auto measure = [=](Bench& bench, KernelReading& reading) { measure_time_mix(bench, reading, shape); };
-    add("time_mix", "time_mix", n, 1, measure);
-    if (n > 1) add("time_mix", "time_mix", 1, n, measure);
+    const StateStorage storage = options_.state_storage;
+    const auto measure = [=](Bench& bench, KernelReading& reading) {
+      measure_time_mix(bench, reading, shape, storage);
+    };
+    const std::string kernel = storage == StateStorage::f16 ? "time_mix, f16 states" : "time_mix";
+    add("time_mix", kernel, n, 1, measure);
+    if (n > 1) add("time_mix", kernel, 1, n, measure);
   }
 
   void add_embed(const SyntheticSpec& shape, uint32_t n) {

@@ -24,6 +24,7 @@ uint32_t tokens_max_of(const EngineOptions& options) {
 rwkv7::ModelOptions model_options(const EngineOptions& options) {
   rwkv7::ModelOptions result;
   result.n_slots = options.max_sessions;
+  result.states = options.state_storage;
   result.tokens_max = tokens_max_of(options);
   result.mode = mode_of(options);
   result.lazy = options.load == LoadMode::lazy;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "format/model_file.hpp"
+#include "ravenwing/state_storage.hpp"
 
 namespace ravenwing::rwkv7 {
 
@@ -22,8 +23,10 @@ struct Config {
   uint32_t rank_w = 0, rank_a = 0, rank_v = 0, rank_g = 0;  // low-rank pairs; rank_v is 0 in a model of one layer
   float layer_norm_epsilon = kLayerNormEpsilon;
 
-  /// Of one sequence: per layer the wkv matrices and two token shifts, f32.
-  uint64_t state_bytes() const { return uint64_t(n_layer) * n_embd * (head_size + 2) * sizeof(float); }
+  /// Of one sequence: per layer the wkv matrices and two token shifts, which are f32.
+  uint64_t state_bytes(StateStorage storage) const {
+    return uint64_t(n_layer) * n_embd * (head_size * value_bytes(storage) + 2 * sizeof(float));
+  }
 
   bool operator==(const Config&) const = default;
 };

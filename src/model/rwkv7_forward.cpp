@@ -61,7 +61,7 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
       uniforms_(device),
       loader_(std::make_unique<WeightLoader>(pipelines_, file, source, options.placement, weights_)),
       progress_(progress),
-      states_(device, source.config, options.n_slots),
+      states_(device, source.config, options.n_slots, options.states),
       scratch_(make_scratch(device, source.config, options, outputs_max_)),
       readback_(device, kernels::kStepsInFlight, scratch_.sampled.size()) {
   if (!options.lazy) make_token();
@@ -279,6 +279,7 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
                               .v_first = scratch_.v_first,
                               .vectors = weights.time_mix,
                               .wkv_state = states_.wkv(layer),
+                              .storage = states_.storage(),
                               .gated = scratch_.gated,
                               .y = scratch_.mixed,  // all products of it are done
                               .exact = options_.mode == kernels::MatMulMode::exact});

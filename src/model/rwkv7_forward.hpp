@@ -15,6 +15,7 @@ namespace ravenwing::rwkv7 {
 
 struct ModelOptions {
   uint32_t n_slots = 4;
+  StateStorage states = StateStorage::f32;
   uint32_t tokens_max = 512;  // of one step
   kernels::MatMulMode mode = kernels::MatMulMode::fast;
   std::optional<kernels::MatMulTile> tile;  // of T2; none: by each product's size

@@ -5,15 +5,36 @@
 #include <cstring>
 
 #include "base/bytes.hpp"
+#include "base/half.hpp"
 
 namespace ravenwing::rwkv7 {
 namespace {
 constexpr uint64_t kBindingAlignment = 256;
 constexpr uint64_t kAdditionsSlotBytes = kernels::kAdditionsMax * sizeof(kernels::LogitAddition);
+
+std::vector<float> floats_of(std::span<const std::byte> bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+std::vector<float> floats_of_f16(std::span<const std::byte> bytes) {
+  std::vector<float> values;
+  values.reserve(bytes.size() / 2);
+  for (size_t at = 0; at < bytes.size(); at += 2) values.push_back(f16_to_f32(load_le<uint16_t>(&bytes[at])));
+  return values;
+}
+
+std::vector<uint16_t> f16_of(std::span<const float> values) {
+  std::vector<uint16_t> halves(values.size());
+  std::transform(values.begin(), values.end(), halves.begin(), f32_to_finite_f16);
+  return halves;
+}
+
 }  // namespace
 
-StateArenas::StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots)
-    : device_(device), config_(config), n_slots_(n_slots) {
+StateArenas::StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots, StateStorage storage)
+    : device_(device), config_(config), n_slots_(n_slots), storage_(storage) {
   const uint64_t slot_bytes = std::max({wkv_slot_bytes(), counts_slot_bytes(), kAdditionsSlotBytes});
   if (n_slots * slot_bytes > device.limits().binding_bytes_max) {
     fail(ErrorCode::out_of_memory,
@@ -100,12 +121,7 @@ void StateArenas::copy_in(const gpu::Buffer& from, uint32_t slot) {
   device_.submit(encoder.Finish());
 }
 
-std::vector<float> StateArenas::read_counts(uint32_t slot) {
-  const std::vector<std::byte> bytes = device_.read(counts_of(slot));
-  std::vector<float> counts(bytes.size() / sizeof(float));
-  std::memcpy(counts.data(), bytes.data(), bytes.size());
-  return counts;
-}
+std::vector<float> StateArenas::read_counts(uint32_t slot) { return floats_of(device_.read(counts_of(slot))); }
 
 void StateArenas::write_counts(uint32_t slot, std::span<const float> counts) {
   RAVENWING_CHECK(counts.size_bytes() == counts_slot_bytes());
@@ -170,34 +186,36 @@ kernels::ControlBlock StateArenas::read_control(uint32_t slot) {
 
 HostState StateArenas::read(uint32_t slot) {
   HostState state;
-  std::vector<std::vector<float>> stretches;
+  uint32_t i = 0;
   for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
-    const auto data = device_.read({buffer, offset, bytes});
-    std::vector<float>& values = stretches.emplace_back(bytes / 4);
-    std::memcpy(values.data(), data.data(), bytes);
-  });
-  for (uint32_t i = 0; i < stretches.size(); ++i) {
     const bool is_wkv = i < config_.n_layer;
+    const auto data = device_.read({buffer, offset, bytes});
+    const std::vector<float> values = is_wkv && storage_ == StateStorage::f16 ? floats_of_f16(data) : floats_of(data);
     std::vector<float>& target = is_wkv                           ? state.wkv
                                  : (i - config_.n_layer) % 2 == 0 ? state.time_shift
                                                                   : state.channel_shift;
-    target.insert(target.end(), stretches[i].begin(), stretches[i].end());
-  }
+    target.insert(target.end(), values.begin(), values.end());
+    ++i;
+  });
   return state;
 }
 
 void StateArenas::write(uint32_t slot, const HostState& state) {
-  const size_t n_wkv = wkv_slot_bytes() / 4, n_shift = shift_slot_bytes() / 4;
+  const size_t n_wkv = wkv_values(), n_shift = config_.n_embd;
   RAVENWING_CHECK(state.wkv.size() == n_wkv * config_.n_layer && state.time_shift.size() == n_shift * config_.n_layer &&
                   state.channel_shift.size() == n_shift * config_.n_layer);
+  const bool halved = storage_ == StateStorage::f16;
+  const std::vector<uint16_t> halves = halved ? f16_of(state.wkv) : std::vector<uint16_t>();
   uint32_t i = 0;
-  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
+  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t) {
     const uint32_t shift_index = i - config_.n_layer;
-    const float* from =
-        i < config_.n_layer
-            ? &state.wkv[i * n_wkv]
-            : (shift_index % 2 == 0 ? &state.time_shift : &state.channel_shift)->data() + shift_index / 2 * n_shift;
-    device_.write(buffer, offset, std::as_bytes(std::span(from, bytes / 4)));
+    const std::vector<float>& shifts = shift_index % 2 == 0 ? state.time_shift : state.channel_shift;
+    if (i >= config_.n_layer)
+      device_.write(buffer, offset, std::as_bytes(std::span(shifts).subspan(shift_index / 2 * n_shift, n_shift)));
+    else if (halved)
+      device_.write(buffer, offset, std::as_bytes(std::span(halves).subspan(i * n_wkv, n_wkv)));
+    else
+      device_.write(buffer, offset, std::as_bytes(std::span(state.wkv).subspan(i * n_wkv, n_wkv)));
     ++i;
   });
 }

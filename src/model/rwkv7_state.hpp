@@ -16,16 +16,17 @@ struct HostState {
   std::vector<float> channel_shift;  // [n_layer, n_embd]
 };
 
-/// wkv states, [layer][slot][head][i][j], in as few arenas as bindings allow; the shift states of all layers in one
-/// more. For sampling: control blocks, counts of generated tokens (4 * n_vocab bytes a slot) and additions to logits
-/// (16 KiB a slot). What sampling remembers of a text is its counts and its control block.
+/// wkv states, [layer][slot][head][i][j], f32 or f16, in as few arenas as bindings allow; the shift states of all
+/// layers in one more. For sampling: control blocks, counts of generated tokens (4 * n_vocab bytes a slot) and
+/// additions to logits (16 KiB a slot). What sampling remembers of a text is its counts and its control block.
 class StateArenas {
  public:
   static constexpr uint32_t kPlaces = 2;  // of checkpoints of a slot
 
-  StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots);
+  StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots, StateStorage storage);
 
   uint32_t n_slots() const { return n_slots_; }
+  StateStorage storage() const { return storage_; }
   gpu::BufferView wkv(uint32_t layer) const;
   const gpu::Buffer& shifts() const { return shifts_; }
   gpu::BufferView time_shift(uint32_t layer) const { return shift(2 * layer); }
@@ -49,6 +50,7 @@ class StateArenas {
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   kernels::ControlBlock read_control(uint32_t slot);
   void write_mirostat_mu(uint32_t slot, float mu);
+  /// In float, whatever the storage; write() rounds to it.
   HostState read(uint32_t slot);
   /// What penalties count: [n_vocab].
   std::vector<float> read_counts(uint32_t slot);
@@ -57,7 +59,9 @@ class StateArenas {
 
  private:
   gpu::BufferView shift(uint32_t index) const;
-  uint64_t wkv_slot_bytes() const { return uint64_t(config_.n_embd) * config_.head_size * 4; }
+  /// Of a layer.
+  uint64_t wkv_values() const { return uint64_t(config_.n_embd) * config_.head_size; }
+  uint64_t wkv_slot_bytes() const { return wkv_values() * value_bytes(storage_); }
   uint64_t counts_slot_bytes() const { return uint64_t(config_.n_vocab) * 4; }
   uint64_t shift_slot_bytes() const { return uint64_t(config_.n_embd) * 4; }
   /// Calls visit(buffer, offset, bytes) for each stretch of a slot's state: wkv, time shift, channel shift of each
@@ -73,6 +77,7 @@ class StateArenas {
   gpu::Device& device_;
   Config config_;
   uint32_t n_slots_;
+  StateStorage storage_;
   uint32_t layers_per_arena_;
   std::vector<gpu::Buffer> wkv_;
   gpu::Buffer shifts_;  // [layer, 2][slot, n_embd], each pair of layer and kind aligned for a binding

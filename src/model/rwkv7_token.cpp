@@ -125,6 +125,7 @@ std::optional<kernels::TokenModel> token_model(const Config& config, const Weigh
                             config.head_size,
                             config.layer_norm_epsilon,
                             kGroupNormEpsilon,
+                            states.storage(),
                             {},
                             {},
                             {},

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/sample_ref.hpp"
+#include "kernels/time_mix_ref.hpp"
 #include "model/rwkv7_forward.hpp"
 #include "model/rwkv7_miniature.hpp"
 #include "model/rwkv7_ref.hpp"
@@ -28,11 +29,14 @@ constexpr Bounds bounds_of(gpu::Tier tier) { return tier == gpu::Tier::t0 ? Boun
 
 /// The text, and what the CPU makes of it.
 struct Expected {
-  explicit Expected(const ModelSource& source) : state(source.config) {
+  Expected(const ModelSource& source, StateStorage states) : state(source.config) {
+    const Reference reference(source);
     for (const uint32_t n : kSteps) {
       for (uint32_t i = 0; i < n; ++i) ids.push_back(uint32_t(ids.size() * 97 % source.config.n_vocab));
+      const std::vector<float> of_step = reference.forward(std::span(ids).last(n), state);
+      logits.insert(logits.end(), of_step.begin(), of_step.end());
+      if (states == StateStorage::f16) kernels::round_states_to_f16(state.wkv);
     }
-    logits = Reference(source).forward(ids, state);
   }
 
   std::vector<uint32_t> ids;
@@ -126,22 +130,28 @@ std::string run_steps(Model& model, const std::vector<kernels::StepInput>& input
 
 }  // namespace
 
-std::string self_test(gpu::Device& device, const ModelSource& like, kernels::MatMulMode mode, kernels::TokenUse token,
+std::string self_test(gpu::Device& device, const ModelSource& like, const SelfTestSubject& subject,
                       const std::function<void()>& check_cancelled) {
   const Miniature miniature(like);
-  const Expected expected(miniature.source());
+  const Expected expected(miniature.source(), subject.states);
   const std::vector<kernels::StepInput> inputs = inputs_of(expected, device.info().software);
   // A large model's products take other tiles than a small one's: each is tried.
   std::vector<std::optional<kernels::MatMulTile>> tiles(1);
-  if (device.tier() == gpu::Tier::t2 && mode == kernels::MatMulMode::fast && token == kernels::TokenUse::none) {
+  if (device.tier() == gpu::Tier::t2 && subject.mode == kernels::MatMulMode::fast &&
+      subject.token == kernels::TokenUse::none) {
     const std::vector<kernels::MatMulTile> all = kernels::tiles_of(device);
     tiles.assign(all.begin(), all.end());
   }
   std::vector<std::unique_ptr<Model>> models;
   for (const auto& tile : tiles) {
-    const ModelOptions options{.n_slots = 1, .tokens_max = kTokensMax, .mode = mode, .tile = tile, .token = token};
+    const ModelOptions options{.n_slots = 1,
+                               .states = subject.states,
+                               .tokens_max = kTokensMax,
+                               .mode = subject.mode,
+                               .tile = tile,
+                               .token = subject.token};
     models.push_back(std::make_unique<Model>(device, miniature.file(), miniature.source(), options));
-    if (models.back()->token_use() != token) return "the device or the model is not made for it";
+    if (models.back()->token_use() != subject.token) return "the device or the model is not made for it";
     for (const kernels::StepInput& input : inputs) models.back()->prepare(input);
   }
   for (const auto& model : models) {

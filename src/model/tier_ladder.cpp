@@ -122,8 +122,9 @@ Verdicts& TierLadder::verdicts(const DeviceInfo& device) {
 
 std::string TierLadder::subject(const DeviceInfo& device, kernels::TokenUse token) const {
   constexpr std::string_view kOfToken[] = {"", "-token-stages", "-token-whole"};
-  return fmt::format("{}-{}-{}{}", gpu::name(*tier_), options_.exact ? "exact" : "fast",
-                     validates(device) ? "checked" : "unchecked", kOfToken[size_t(token)]);
+  return fmt::format("{}-{}-{}{}{}", gpu::name(*tier_), options_.exact ? "exact" : "fast",
+                     validates(device) ? "checked" : "unchecked", kOfToken[size_t(token)],
+                     options_.state_storage == StateStorage::f16 ? "-f16-states" : "");
 }
 
 kernels::TokenUse TierLadder::token_use(const DeviceInfo& device) {
@@ -169,7 +170,8 @@ Verdict TierLadder::test(const DeviceInfo& device, kernels::TokenUse token) {
     gpu::DeviceOptions device_options = this->device_options();
     device_options.validate = validates(device);  // compilers make other code without
     gpu::Device tested(device_options);
-    const std::string wrong = rwkv7::self_test(tested, source_, mode_of(options_), token, check_cancelled);
+    const rwkv7::SelfTestSubject subject{mode_of(options_), token, options_.state_storage};
+    const std::string wrong = rwkv7::self_test(tested, source_, subject, check_cancelled);
     return wrong.empty() ? Verdict{} : bad("gave wrong numbers", wrong);
   } catch (const gpu::CompileError& error) {
     return does_not_compile(error);

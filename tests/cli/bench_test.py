@@ -86,7 +86,7 @@ class BenchTest(Figures):
             before = opened.read()
         self.assertIn("\n## Faster head\n", before)
         text = self.run_program("bench", "-p", "The old man and the raven", "-n", "3", "--repeat", "1", "--batch", "1", *history,
-                                "--change", "after", "--chunk", "256")[0].decode()
+                                "--change", "after", "--chunk", "256", "--states", "f16")[0].decode()
         with open(file, encoding="utf-8") as opened:
             after = opened.read()
         self.assertTrue(after.startswith(before))
@@ -97,6 +97,8 @@ class BenchTest(Figures):
             self.assertEqual(rows[0][head], first[key])
             self.assertEqual(rows[1][head], first[key])
         self.assertIn("chunk 256", rows[1]["settings"])
+        self.assertEqual([", states f16" in row["settings"] for row in rows], [False, True])
+        self.assertEqual(first["states"], "f32")
         n_prompt = len(self.run_json("tokenize", "-m", DEMO_MODEL, "The old man and the raven")["ids"])
         self.assertEqual([row["prompt"] for row in rows], ["20", str(n_prompt)])
         self.assertEqual([row["sequences"] for row in rows], ["2", "1"])

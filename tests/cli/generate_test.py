@@ -50,6 +50,7 @@ class GenerateTest(ProgramTest):
             self.assertEqual(result["ids"], expected, load)
             self.assertGreater(result["timings"]["first_token_ms"], result["timings"]["load_ms"])
         self.expect_error(*flags, "--load", "slowly", status=2, words=["slowly"])
+        self.expect_error(*flags, "--states", "f16", status=2, words=["--exact", "--states f16"])
 
     def test_pipeline_cache(self):
         flags = ("generate", "-p", PROMPT, "-n", "2", "--temp", "0", "--exact")

@@ -40,7 +40,8 @@ class InspectTest(ProgramTest):
         info = self.run_json("inspect", DEMO_MODEL)
         expected = {"container": "gguf", "architecture": "rwkv7", "n_layer": 6, "n_embd": 512, "n_head": 8, "head_size": 64,
                     "n_ffn": 2048, "n_vocab": N_VOCAB, "rank_w": 64, "rank_a": 64, "rank_v": 32, "rank_g": 128,
-                    "file_bytes": os.path.getsize(DEMO_MODEL)}
+                    "file_bytes": os.path.getsize(DEMO_MODEL),
+                    "state_bytes": 6 * 512 * (64 * 4 + 2 * 4), "state_bytes_f16": 6 * 512 * (64 * 2 + 2 * 4)}
         self.assertEqual({key: info[key] for key in expected}, expected)
         self.assertEqual(info["metadata"]["general.architecture"], "rwkv7")
         self.assertEqual(sum(tensor["n_bytes"] for tensor in info["tensors"]), sum(info["bytes_by_type"].values()))
@@ -49,7 +50,7 @@ class InspectTest(ProgramTest):
 
     def test_text(self):
         text = self.run_program("inspect", DEMO_MODEL)[0].decode()
-        for words in ("8 heads of 64", "w 64, a 64, v 32, g 128", "general.name = tiny-rwkv7", "Q4_K"):
+        for words in ("8 heads of 64", "w 64, a 64, v 32, g 128", "general.name = tiny-rwkv7", "Q4_K", "0.8 MB for each sequence, 0.4 MB with --states f16"):
             self.assertIn(words, text)
         self.assertRegex(text, r"output\.weight +Q6_K +\[8192, 512\]")
 
@@ -148,6 +149,9 @@ class BenchKernelsTest(ProgramTest):
         self.assertEqual(r_k_v["bytes"], 3 * self.N_EMBD * self.Q4_K_ROW)
         # States of three texts, of one; logits are read once.
         self.assertEqual((kernels["time_mix", 3]["bytes"], kernels["time_mix", 1]["bytes"]), (3 * 8 * 64 * self.N_EMBD, 8 * 64 * self.N_EMBD))
+        halved = self.run_json("bench", "kernels", "--shapes", "0.1b", "--families", "time_mix", "--columns", "3", "--states", "f16")
+        self.assertEqual({(reading["kernel"], reading["sequences"]): reading["bytes"] for reading in halved["kernels"]},
+                         {("time_mix, f16 states", n): n * 4 * 64 * self.N_EMBD for n in (1, 3)})
         self.assertEqual(kernels["sample, greedy", 3]["bytes"], 3 * (4 * self.N_VOCAB + 256))
         # x once, six mixtures of f16 (or f32 on T0); the state read and written; weight, bias and six coefficients.
         act = 4 if result["tier"] == "T0" else 2

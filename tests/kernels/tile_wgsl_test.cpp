@@ -90,6 +90,8 @@ TEST_CASE("matmul_tile is good WGSL for every format, kind and shape of tile") {
   check();
   variant.constants = {{"TILES_M", 4}, {"TILES_N", 3}, {"SUBGROUPS_K", 4}, {"MAT_M", 8}, {"MAT_N", 8}, {"MAT_K", 8}};
   check();
+  variant.constants = {{"TILES_N", 4}};
+  check();
   variant.constants = {{"SETS", 3}, {"DEPTH", 32}, {"MATRICES_K", 2}};
   check();
   variant.constants = {{"DIRECT", 0}, {"FOLD", 1}, {"SUBGROUPS_K", 2}};

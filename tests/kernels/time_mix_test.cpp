@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
+#include "base/half.hpp"
 #include "kernels/sequences.hpp"
 #include "kernels/time_mix_ref.hpp"
 #include "kernels/values.hpp"
@@ -17,6 +19,7 @@ constexpr float kEpsilon = 64e-5f;
 /// Every token rounds each element of the state a few times and adds a sum over a head of 128 at most; what it has is
 /// multiplied by at most 1, so that errors add up, at worst one after another.
 constexpr double kUnitsPerToken = 32;
+constexpr StateStorage kF16 = StateStorage::f16;
 /// Over 512 tokens the errors, of random signs, leave the whole this close: kNmseF32 times some tokens' worth.
 constexpr double kStateNmse = 1e-10;
 
@@ -28,6 +31,7 @@ struct Case {
   uint32_t tokens_max = 600;
   std::optional<uint32_t> shares;
   std::optional<kernels::TimeMixForm> form;
+  StateStorage storage = StateStorage::f32;
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -44,6 +48,7 @@ Data make_data(test::Gpu& gpu, const Case& op) {
             test::random_values(random, size),
             {},
             test::random_values(random, test::slot_count(op.chunks) * n * op.head_size)};
+  if (op.storage == StateStorage::f16) kernels::round_states_to_f16(std::span(data.wkv_state));
   for (std::vector<float>* acts : {&data.r_k_v, &data.up, &data.v_first}) *acts = test::as_acts(gpu, *acts);
   // Where trained models have them: w0 a0 v0 k_k k_a r_k ln_x.
   constexpr std::array<std::array<float, 2>, 8> kScaleAndOffset = {
@@ -53,6 +58,31 @@ Data make_data(test::Gpu& gpu, const Case& op) {
     data.vectors.insert(data.vectors.end(), vector.begin(), vector.end());
   }
   return data;
+}
+
+/// As memory has them.
+std::vector<uint32_t> stored(std::span<const float> states, StateStorage storage) {
+  std::vector<uint32_t> words;
+  if (storage == StateStorage::f32) {
+    for (const float value : states) words.push_back(std::bit_cast<uint32_t>(value));
+  } else {
+    for (size_t i = 0; i < states.size(); i += 2)
+      words.push_back(f32_to_finite_f16(states[i]) | uint32_t(f32_to_finite_f16(states[i + 1])) << 16);
+  }
+  return words;
+}
+
+std::vector<float> states_of(std::span<const uint32_t> words, StateStorage storage) {
+  std::vector<float> states;
+  for (const uint32_t word : words) {
+    if (storage == StateStorage::f32) {
+      states.push_back(std::bit_cast<float>(word));
+    } else {
+      states.push_back(f16_to_f32(uint16_t(word)));
+      states.push_back(f16_to_f32(uint16_t(word >> 16)));
+    }
+  }
+  return states;
 }
 
 struct Result {
@@ -71,7 +101,7 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region vectors = scene.input(data.vectors);
   const test::Region v_first =
       op.first_layer ? scene.output_acts(plane_size) : scene.in_place_acts(planes(1).spread(data.v_first), 8);
-  const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
+  const test::Region state = scene.in_place(stored(data.wkv_state, op.storage)), gated = scene.output_acts(plane_size);
   // The bands around it are watched, what is in it is not.
   const test::Region y = scene.output(size_t(op.tokens_max) * op.n_embd);
   scene.run([&](const kernels::Context& context) {
@@ -85,12 +115,14 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
                                 .v_first = scene.view(v_first),
                                 .vectors = scene.view(vectors),
                                 .wkv_state = scene.view(state),
+                                .storage = op.storage,
                                 .gated = scene.view(gated),
                                 .y = scene.view(y),
                                 .form = op.form.value_or(kernels::TimeMixForm::blocks),
                                 .shares = op.shares});
   });
-  return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
+  return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)),
+          states_of(scene.words(state), op.storage)};
 }
 
 /// The oracle's state and output of one chunk, and how far f32 may be from them.
@@ -124,7 +156,12 @@ std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, const Case
   const double error = kUnitsPerToken * (chunk.count + 1) * test::kF32Unit;
   const double state_error = error * largest(state_values), gated_error = error * largest(gated_values);
   test::Expected state, gated;
-  for (const double value : state_values) state.add(value, state_error);
+  // Half a unit in the last place: the nearest f16, not one beside it.
+  const auto state_rounding = [&](double value) {
+    if (op.storage == StateStorage::f32) return 0.0;
+    return std::max(test::kF16NormalMin, std::abs(value) + state_error) * test::kF16Unit;
+  };
+  for (const double value : state_values) state.add(value, state_error + state_rounding(value));
   for (const double value : gated_values) gated.add(value, gated_error + test::act_rounding(gpu, std::abs(value)));
   return {state, gated};
 }
@@ -148,7 +185,7 @@ void check_case(test::Gpu& gpu, const Case& op) {
     }
     first += chunk.count;
   }
-  test::check_close(result.wkv_state, states, kStateNmse);
+  test::check_close(result.wkv_state, states, kStateNmse + (op.storage == StateStorage::f16 ? test::kNmseF16 : 0));
   const auto v = std::span(data.r_k_v).subspan(2 * data.r_k_v.size() / 3);
   CHECK_MESSAGE(test::same(result.v_first, op.first_layer ? v : data.v_first), "v_first");
 }
@@ -193,6 +230,7 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
   for (const uint32_t length : test::kLengths)
     cases.push_back({"one sequence", 16, 16, length % 2 == 0, {{1, length}}});
   cases.push_back({"frozen slots keep their state", 32, 16, false, {{0, 3}, {1, 4, true}, {2, 1, true}, {3, 1}}});
+  cases.push_back({"states in f16", 32, 16, false, {{2, 3}, {5, 0}, {0, 1}, {1, 4, true}, {3, 18}}, 600, {}, {}, kF16});
   // Offsets within the step and within the planes follow the constant.
   cases.push_back({"another size of step", 32, 16, false, {{1, 7}, {0, 2}}, 9});
   for (const auto& gpu : test::gpus()) {
@@ -200,7 +238,8 @@ TEST_CASE("heads of every size, chunks of every length, slots in any order") {
       for (const uint32_t shares : {0u, 1u, 2u, 4u}) {
         // Software Vulkan, which would take none but 0, compiles each of these for seconds to a minute: one has to do
         // on T0, one on T1.
-        const bool chosen = op.head_size == 16 && op.tokens_max == 600 && shares == (gpu->half() ? 4 : 1);
+        const bool chosen =
+            op.head_size == 16 && op.tokens_max == 600 && op.storage != kF16 && shares == (gpu->half() ? 4 : 1);
         if (shares > 0 && gpu->device.info().software && !chosen) continue;
         if (shares > 1 && (!gpu->half() || op.head_size / 4 % shares != 0)) continue;
         op.shares = shares;
@@ -215,18 +254,42 @@ TEST_CASE("heads of the size that trained models have") { check_heads({64}); }
 TEST_CASE("chunks of few tokens: the whole state at once") {
   std::vector<SequenceChunk> batch;
   for (uint32_t slot = 40; slot-- > 0;) batch.push_back({slot, 1, slot % 7 == 3});
-  check_form(
-      kernels::TimeMixForm::tokens,
-      {{"a batch of single tokens", 64, 32, false, batch},
-       {"the first layer", 96, 32, true, {{0, 1}, {2, 1}, {1, 1, true}}},
-       {"longer chunks, an empty one", 64, 32, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}}});
+  check_form(kernels::TimeMixForm::tokens,
+             {{"a batch of single tokens", 64, 32, false, batch},
+              {"the first layer", 96, 32, true, {{0, 1}, {2, 1}, {1, 1, true}}},
+              {"longer chunks, an empty one", 64, 32, false, {{300, 2}, {0, 7}, {4, 0}, {5, 1}, {3, 4}, {1, 9, true}}},
+              {"states in f16", 64, 32, false, {{2, 1}, {0, 3}, {1, 1, true}}, 600, {}, {}, kF16}});
 }
 
 TEST_CASE("long chunks: two tokens at a time, a head to two workgroups") {
   check_form(kernels::TimeMixForm::pairs,
              {{"around the ends of a block", 128, 64, false, {{0, 7}, {1, 8}, {5, 17}, {3, 31}, {4, 33}, {2, 48}}},
               {"few tokens, an empty chunk, frozen slots", 128, 64, false, {{3, 1}, {0, 2}, {4, 0}, {1, 19, true}}},
-              {"the first layer", 128, 64, true, {{1, 34}, {0, 257}}}});
+              {"the first layer", 128, 64, true, {{1, 34}, {0, 257}}},
+              {"states in f16", 64, 32, false, {{3, 1}, {0, 18}, {1, 19, true}}, 600, {}, {}, kF16}});
+}
+
+TEST_CASE("f16 states: what is too large becomes the largest, ties go away from zero, NaN stays") {
+  for (const auto& gpu : test::gpus()) {
+    // A token that only adds v k^T: nothing is there, and nothing is removed.
+    const Case op{"extremes", 16, 16, true, {{0, 1}}, 600, {}, {}, kF16};
+    Data data = make_data(*gpu, op);
+    std::fill(data.wkv_state.begin(), data.wkv_state.end(), 0.0f);
+    std::fill(data.vectors.begin(), data.vectors.end(), 0.0f);  // kk is 0, k as it is
+    const float k[] = {400, 3, 1, 0.25f}, v[] = {400, -400, 683, 1, -65504, 1};
+    std::copy_n(k, std::size(k), data.r_k_v.begin() + 16);
+    std::copy_n(v, std::size(v), data.r_k_v.begin() + 32);
+    data.wkv_state[5 * 16] = NAN;
+    const std::vector<float> states = run(*gpu, op, data).wkv_state;
+    INFO(gpu->name());
+    const auto row = [&](size_t i) { return std::vector(&states[16 * i], &states[16 * i + 4]); };
+    CHECK(row(0) == std::vector<float>{65504, 1200, 400, 100});
+    CHECK(row(1) == std::vector<float>{-65504, -1200, -400, -100});
+    CHECK(row(2) == std::vector<float>{65504, 2050, 683, 170.75f});
+    CHECK(row(3) == std::vector<float>{400, 3, 1, 0.25f});
+    CHECK(row(4) == std::vector<float>{-65504, -65504, -65504, -16376});
+    CHECK(std::isnan(row(5)[0]));
+  }
 }
 
 TEST_CASE("a head without keys keeps its norm finite") {
@@ -301,12 +364,20 @@ TEST_CASE("time mix: every form with heads of other sizes, and so many that a wo
   std::vector<SequenceChunk> many;
   for (uint32_t slot = 0; slot < 150; ++slot) many.push_back({slot, 1 + slot % 3, slot % 9 == 2});
   const std::vector<Case> cases = {{"many heads", 64, 64, false, many},
+                                   {"states in f16", 64, 64, false, many, 600, {}, {}, kF16},
                                    {"a quad to an invocation", 96, 32, false, {{1, 18}, {0, 1}}}};
   check_form(kernels::TimeMixForm::tokens, cases);
   check_form(kernels::TimeMixForm::pairs, cases);
   check_form(kernels::TimeMixForm::tokens, {{"a quad to a row", 12, 4, false, {{1, 2}, {0, 1}}},
                                             {"fewer quads than neighbours", 48, 16, true, {{1, 2}, {0, 1}}},
                                             {"more quads than neighbours", 256, 128, false, {{1, 2}, {0, 17}}}});
+}
+
+TEST_CASE("time mix: f16 states of rows that stay in registers") {
+  for (const auto& gpu : test::gpus()) {
+    Case op{"states in f16", 128, 64, false, {{2, 3}, {0, 1}, {3, 40}}, 600, gpu->half() ? 4u : 1u, {}, kF16};
+    check_case(*gpu, op);
+  }
 }
 
 TEST_SUITE_END();

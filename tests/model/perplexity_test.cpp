@@ -22,37 +22,9 @@ namespace {
 constexpr double kSmallStepsBound = 0.003;  // nats a token, against large steps
 constexpr double kTierBound = 0.003;        // the same, T0 against T1 where nobody else has a figure
 
-Ids validation_ids() {
-  std::ifstream in(golden_folder() / "validation.ids.json");
-  return nlohmann::json::parse(in);
-}
-
 double llamacpp_nats(const std::string& format) {
   std::ifstream in(golden_folder() / "perplexity.json");
   return nlohmann::json::parse(in)["llamacpp"][format];
-}
-
-double negative_log_likelihood(std::span<const float> logits, uint32_t id) {
-  const float largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(double(logit) - largest);
-  return std::log(sum) + largest - logits[id];
-}
-
-/// Of ids 1, 2, ... each given all before it, in steps of at most `step` tokens.
-std::vector<double> likelihoods(rwkv7::Model& model, std::span<const uint32_t> ids, size_t step) {
-  model.states().reset(0);
-  const size_t n_vocab = model.config().n_vocab;
-  std::vector<double> result;
-  for (size_t at = 0; at + 1 < ids.size(); at += step) {
-    const size_t n = std::min(step, ids.size() - 1 - at);
-    const std::vector<float> logits = run(model, {{0, ids.subspan(at, n), Outputs::all}});
-    REQUIRE(logits.size() == n * n_vocab);
-    for (size_t i = 0; i < n; ++i) {
-      result.push_back(negative_log_likelihood(std::span(logits).subspan(i * n_vocab, n_vocab), ids[at + i + 1]));
-    }
-  }
-  return result;
 }
 
 template <typename T>

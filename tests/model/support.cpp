@@ -11,6 +11,7 @@
 
 #include "base/bytes.hpp"
 #include "base/resources.hpp"
+#include "kernels/time_mix_ref.hpp"
 #include "support/files.hpp"
 #include "support/npy.hpp"
 #include "support/shared_data.hpp"
@@ -41,6 +42,13 @@ void add_part(kernels::StepInput& input, const Part& part) {
   for (uint32_t token = part.outputs == Outputs::all ? first : end - 1; token < end; ++token) {
     input.add_output({token, part.slot, part.sample});
   }
+}
+
+double negative_log_likelihood(std::span<const float> logits, uint32_t id) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double(logit) - largest);
+  return std::log(sum) + largest - logits[id];
 }
 
 }  // namespace
@@ -126,6 +134,40 @@ std::vector<float> feed_new(rwkv7::Model& model, uint32_t slot, std::span<const 
   std::vector<size_t> lengths;
   for (size_t rest = ids.size(); rest > 0; rest -= lengths.back()) lengths.push_back(std::min(rest, step));
   return feed(model, slot, ids, lengths, outputs);
+}
+
+Ids validation_ids() {
+  std::ifstream in(golden_folder() / "validation.ids.json");
+  return nlohmann::json::parse(in);
+}
+
+std::vector<double> likelihoods(rwkv7::Model& model, std::span<const uint32_t> ids, size_t step) {
+  model.states().reset(0);
+  const size_t n_vocab = model.config().n_vocab;
+  std::vector<double> result;
+  for (size_t at = 0; at + 1 < ids.size(); at += step) {
+    const size_t n = std::min(step, ids.size() - 1 - at);
+    const std::vector<float> logits = run(model, {{0, ids.subspan(at, n), Outputs::all}});
+    REQUIRE(logits.size() == n * n_vocab);
+    for (size_t i = 0; i < n; ++i) {
+      result.push_back(negative_log_likelihood(std::span(logits).subspan(i * n_vocab, n_vocab), ids[at + i + 1]));
+    }
+  }
+  return result;
+}
+
+std::vector<float> expected_in_steps(const rwkv7::Reference& reference, std::span<const uint32_t> ids,
+                                     const std::vector<size_t>& steps, StateStorage storage, rwkv7::RefState& state) {
+  std::vector<float> logits;
+  size_t at = 0;
+  for (const size_t n : steps) {
+    const std::vector<float> of_step = reference.forward(ids.subspan(at, n), state);
+    logits.insert(logits.end(), of_step.begin(), of_step.end());
+    if (storage == StateStorage::f16) kernels::round_states_to_f16(state.wkv);
+    at += n;
+  }
+  REQUIRE(at == ids.size());
+  return logits;
 }
 
 Ids some_ids(size_t n, uint32_t n_vocab, uint32_t seed) {

@@ -14,6 +14,7 @@
 
 #include "gpu/device.hpp"
 #include "model/rwkv7_forward.hpp"
+#include "model/rwkv7_ref.hpp"
 
 namespace ravenwing::test {
 
@@ -70,6 +71,15 @@ std::vector<float> feed(rwkv7::Model& model, uint32_t slot, std::span<const uint
 /// The same from the zero state, in as few steps as there can be.
 std::vector<float> feed_new(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids,
                             Outputs outputs = Outputs::last);
+
+/// The text of tests/data/golden/validation.txt, which the trained models never saw: 4 096 ids.
+Ids validation_ids();
+/// -ln p of ids 1, 2, ... each given all before it, in steps of at most `step` tokens.
+std::vector<double> likelihoods(rwkv7::Model& model, std::span<const uint32_t> ids, size_t step);
+
+/// The reference's logits after each token, its wkv states rounded as the storage has it after each step.
+std::vector<float> expected_in_steps(const rwkv7::Reference& reference, std::span<const uint32_t> ids,
+                                     const std::vector<size_t>& steps, StateStorage storage, rwkv7::RefState& state);
 
 /// `n` ids below `n_vocab` that look like none in particular.
 Ids some_ids(size_t n, uint32_t n_vocab, uint32_t seed = 1);

@@ -47,10 +47,11 @@ void check_token(GpuModel& loaded, TokenUse use) {
   const rwkv7::Reference reference(loaded.source);
   const rwkv7::Config& config = reference.config();
   const Ids ids = some_ids(12, config.n_vocab);
+  const std::vector<size_t> steps = {1, 1, 1, 5, 1, 1, 1, 1};
   rwkv7::RefState state(config);
-  const std::vector<float> expected = reference.forward(ids, state);
+  const std::vector<float> expected = expected_in_steps(reference, ids, steps, loaded.model.states().storage(), state);
   loaded.model.states().reset(2);
-  const std::vector<float> found = feed(loaded.model, 2, ids, {1, 1, 1, 5, 1, 1, 1, 1}, Outputs::all);
+  const std::vector<float> found = feed(loaded.model, 2, ids, steps, Outputs::all);
   double squares = 0;
   for (const float logit : expected) squares += double(logit) * logit;
   const double deviation = std::sqrt(squares / double(expected.size()));
@@ -158,6 +159,15 @@ TEST_SUITE("token") {
 }
 
 TEST_SUITE("token_slow") {
+  TEST_CASE("a token stage by stage agrees with the reference, states in f16") {
+    const auto device = open_device(Tier::t1);
+    if (!device) return;
+    rwkv7::ModelOptions options = options_of(TokenUse::stages, 13);
+    options.states = StateStorage::f16;
+    GpuModel loaded(*device, demo_model(), options);
+    check_token(loaded, TokenUse::stages);
+  }
+
   TEST_CASE("a token stage by stage agrees with the reference, every format") {
     check_formats(Tier::t1, format::kWeightFormats, TokenUse::stages, 13);
   }
@@ -168,6 +178,15 @@ TEST_SUITE("t2") {
   TEST_CASE("a token in one dispatch agrees with the reference") {
     constexpr WeightFormat kFormats[] = {WeightFormat::q4_k, WeightFormat::q8_0, WeightFormat::f16};
     check_formats(Tier::t2, kFormats, TokenUse::whole, 0);
+  }
+
+  TEST_CASE("a token in one dispatch agrees with the reference, states in f16") {
+    const auto device = open_device(Tier::t2);
+    if (!device) return;
+    rwkv7::ModelOptions options = options_of(TokenUse::whole, 0);
+    options.states = StateStorage::f16;
+    GpuModel loaded(*device, demo_model(), options);
+    check_token(loaded, TokenUse::whole);
   }
 
   TEST_CASE("a token in one dispatch has the bits that it has stage by stage, a thousand times") {

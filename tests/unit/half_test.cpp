@@ -106,6 +106,19 @@ TEST_CASE("f32 to f16 rounds to the nearest, ties to even") {
   CHECK(f32_to_f16(-0x1.8p-24f) == 0x8002);
 }
 
+TEST_CASE("f32 to a finite f16: the same, but that what is too large becomes the largest") {
+  for (const float value : {65504.0f, 65519.9f, 65520.0f, 1e30f}) {
+    CHECK(f32_to_finite_f16(value) == 0x7bff);
+    CHECK(f32_to_finite_f16(-value) == 0xfbff);
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  CHECK(f32_to_finite_f16(kInfinity) == 0x7c00);
+  CHECK(f32_to_finite_f16(-kInfinity) == 0xfc00);
+  CHECK((f32_to_finite_f16(std::numeric_limits<float>::quiet_NaN()) & 0x7fff) > 0x7c00);
+  for (const float value : {0.0f, 1.0f, -2049.0f, 0x1p-25f, 65500.0f})
+    CHECK(f32_to_finite_f16(value) == f32_to_f16(value));
+}
+
 TEST_CASE("f32 to bf16 rounds to the nearest, ties to even") {
   for (const float value : interesting_floats(bf16_to_f32, 0x7f80)) {
     if (f32_to_bf16(value) != nearest_bits(value, 7, 127)) FAIL(value);

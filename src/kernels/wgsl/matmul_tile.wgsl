@@ -32,6 +32,8 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@const MATRICES_K 4
 // Elements of a matrix that an invocation stores in the end.
 //@const STORES_EACH 8
+// Matrices of each subgroup that are stored together, out of TILES_N.
+//@const STORE_N 2
 // Steps whose weights and inputs are asked for together: the fewer columns, the more has to be on its way.
 //@const SETS 1
 // One is 1, the other 0: matrices sum in f32, or in f16.
@@ -67,9 +69,9 @@ var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
-// Octets of f16: rows, then columns. In the end sums go out through the same memory, TILES_N matrices of each subgroup at a time, four in an
+// Octets of f16: rows, then columns. In the end sums go out through the same memory, STORE_N matrices of each subgroup at a time, four in an
 // octet's place.
-var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * TILES_N * MATRIX / 4u)>;
+var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * STORE_N * MATRIX / 4u)>;
 
 // The first ones of what an invocation stages; others lie ROWS_APART and COLUMNS_APART further on.
 struct Share {
@@ -120,9 +122,9 @@ fn put_inputs(column: u32, place: u32, octet: vec4<u32>, is_there: bool) {
 // The octet of a row's inputs that belongs to octet `place` of the step that begins with lot `first`.
 fn input_octet(first: u32, place: u32) -> u32 { return lot_k(first + place / LOT_OCTETS, place % LOT_OCTETS) / 8u; }
 
-// Places of one of TILES_N matrices that lie in `tiles`, of the slice that is given.
+// Places of one of STORE_N matrices that lie in `tiles`, of the slice that is given.
 fn drain_at(place: Place, slice: u32, matrix: u32, i: u32) -> u32 {
-  return ((place.position * SUBGROUPS_K + slice) * TILES_N + matrix) * MATRIX + i;
+  return ((place.position * SUBGROUPS_K + slice) * STORE_N + matrix) * MATRIX + i;
 }
 
 fn drained(at: u32) -> f32 { return bitcast<f32>(tiles[at / 4u][at % 4u]); }
@@ -132,7 +134,7 @@ fn store_matrices(segment: Segment, row_first: u32, column_first: u32, n_columns
   let first = in_subgroup + place.slice * SUBGROUP_SIZE;
   // What they are added to: all of it is asked for ahead of any store to the same buffer, which loads do not pass.
   //@repeat B ACCUMULATE
-  //@repeat J TILES_N
+  //@repeat J STORE_N
   //@repeat E STORES_EACH
   {
     let i = first + $Eu * SUBGROUP_SIZE * SUBGROUPS_K;
@@ -145,7 +147,7 @@ fn store_matrices(segment: Segment, row_first: u32, column_first: u32, n_columns
   //@end
   //@end
   //@end
-  for (var j = 0u; j < TILES_N; j++) {
+  for (var j = 0u; j < STORE_N; j++) {
     for (var i = first; i < MATRIX; i += SUBGROUP_SIZE * SUBGROUPS_K) {
       var sum = 0.0;
       for (var k = 0u; k < SUBGROUPS_K; k++) {
@@ -260,19 +262,24 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
     //@end
   }
   //@repeat I TILES_M
-  workgroupBarrier();
   //@repeat J TILES_N
+  if ($Ju % STORE_N == 0u) {
+    workgroupBarrier();
+  }
   //@repeat D DIRECT
-  subgroupMatrixStore<col_major>(&tiles, (subgroup * TILES_N + $Ju) * MATRIX / 4u, sums_$I_$J, MAT_M / 4u);
+  subgroupMatrixStore<col_major>(&tiles, (subgroup * STORE_N + $Ju % STORE_N) * MATRIX / 4u, sums_$I_$J, MAT_M / 4u);
   //@end
   //@repeat F FOLD
   for (var i = 0u; i < ELEMENTS; i++) {
-    let at = (subgroup * TILES_N + $Ju) * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u);
+    let at = (subgroup * STORE_N + $Ju % STORE_N) * MATRIX + min(in_subgroup + i * SUBGROUP_SIZE, MATRIX - 1u);
     tiles[at / 4u][at % 4u] = bitcast<u32>(folded_$I_$J[i]);
   }
   //@end
+  if ($Ju % STORE_N == STORE_N - 1u) {
+    workgroupBarrier();
+    store_matrices(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column + $Ju / STORE_N * STORE_N * MAT_N, n_columns, place,
+                   in_subgroup);
+  }
   //@end
-  workgroupBarrier();
-  store_matrices(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column, n_columns, place, in_subgroup);
   //@end
 }

@@ -7,13 +7,13 @@ fn loop_end(count: u32) -> u32 { return min(count, immediates.n_embd); }
 
 fn load_state(at: u32) {
   for (var q = 0u; q < loop_end(QUADS); q++) {
-    state[q] = wkv_state[at + q];
+    state[q] = state_quad(at + q);
   }
 }
 
 fn store_state(at: u32) {
   for (var q = 0u; q < loop_end(QUADS); q++) {
-    wkv_state[at + q] = state[q];
+    store_state_quad(at + q, state[q]);
   }
 }
 

@@ -10,13 +10,13 @@ fn loop_end(count: u32) -> u32 { return count; }
 // `at` begins with the share's own quads, in memory and below.
 fn load_state(at: u32) {
   //@repeat Q STATE_QUADS
-  state_$Q = wkv_state[at + $Qu * SHARES];
+  state_$Q = state_quad(at + $Qu * SHARES);
   //@end
 }
 
 fn store_state(at: u32) {
   //@repeat Q STATE_QUADS
-  wkv_state[at + $Qu * SHARES] = state_$Q;
+  store_state_quad(at + $Qu * SHARES, state_$Q);
   //@end
 }
 

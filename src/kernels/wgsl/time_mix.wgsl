@@ -13,9 +13,9 @@
 //@const QUADS 16
 //@const SHARES 1
 //@import share
+//@import stored
 //@import state
 
-@group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
 @group(0) @binding(7) var<storage, read_write> gated: array<Act4>;           // [TOKENS_MAX, stride / 4]
 
 const WORKGROUP_SIZE = HEAD_SIZE * SHARES;

@@ -22,10 +22,10 @@
 //@const SHARES 8
 //@const QUADS_EACH 2
 //@import share_subgroup
+//@import stored
 // SHARES neighbours always go the same way; the analysis cannot know it.
 diagnostic(off, subgroup_uniformity);
 
-@group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;                // S r: [TOKENS_MAX, n_embd]
 
 const ADVANCING = ROWS / 2u * SHARES;
@@ -229,8 +229,8 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   let state_at = row * QUADS + index % SHARES;
   if (advances) {
     //@repeat Q QUADS_EACH
-    even_$Q = wkv_state[state_at + $Qu * SHARES];
-    odd_$Q = wkv_state[state_at + $Qu * SHARES + QUADS];
+    even_$Q = state_quad(state_at + $Qu * SHARES);
+    odd_$Q = state_quad(state_at + $Qu * SHARES + QUADS);
     //@end
   } else {
     prepare_block(rows, 0u, index - ADVANCING);
@@ -246,8 +246,8 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
   }
   if (advances && !control_frozen(chunk.slot)) {
     //@repeat Q QUADS_EACH
-    wkv_state[state_at + $Qu * SHARES] = even_$Q;
-    wkv_state[state_at + $Qu * SHARES + QUADS] = odd_$Q;
+    store_state_quad(state_at + $Qu * SHARES, even_$Q);
+    store_state_quad(state_at + $Qu * SHARES + QUADS, odd_$Q);
     //@end
   }
 }

@@ -11,10 +11,10 @@
 // QUADS / SHARES
 //@const QUADS_EACH 1
 //@import share_subgroup
+//@import stored
 // SHARES neighbours always go the same way; the analysis cannot know it.
 diagnostic(off, subgroup_uniformity);
 
-@group(0) @binding(6) var<storage, read_write> wkv_state: array<vec4<f32>>;  // [slot, n_head, HEAD_SIZE (i), HEAD_SIZE (j)]
 @group(0) @binding(7) var<storage, read_write> gated: array<Act4>;           // [TOKENS_MAX, stride / 4]
 
 const WORKGROUP_SIZE = QUADS * SHARES;
@@ -42,19 +42,19 @@ var<workgroup> head_v: array<vec4<f32>, 2u * QUADS>;
 
 fn load_rows(at: u32) {
   //@repeat Q QUADS_EACH
-  state_$Q_0 = wkv_state[at + $Qu * SHARES];
-  state_$Q_1 = wkv_state[at + $Qu * SHARES + QUADS];
-  state_$Q_2 = wkv_state[at + $Qu * SHARES + 2u * QUADS];
-  state_$Q_3 = wkv_state[at + $Qu * SHARES + 3u * QUADS];
+  state_$Q_0 = state_quad(at + $Qu * SHARES);
+  state_$Q_1 = state_quad(at + $Qu * SHARES + QUADS);
+  state_$Q_2 = state_quad(at + $Qu * SHARES + 2u * QUADS);
+  state_$Q_3 = state_quad(at + $Qu * SHARES + 3u * QUADS);
   //@end
 }
 
 fn store_rows(at: u32) {
   //@repeat Q QUADS_EACH
-  wkv_state[at + $Qu * SHARES] = state_$Q_0;
-  wkv_state[at + $Qu * SHARES + QUADS] = state_$Q_1;
-  wkv_state[at + $Qu * SHARES + 2u * QUADS] = state_$Q_2;
-  wkv_state[at + $Qu * SHARES + 3u * QUADS] = state_$Q_3;
+  store_state_quad(at + $Qu * SHARES, state_$Q_0);
+  store_state_quad(at + $Qu * SHARES + QUADS, state_$Q_1);
+  store_state_quad(at + $Qu * SHARES + 2u * QUADS, state_$Q_2);
+  store_state_quad(at + $Qu * SHARES + 3u * QUADS, state_$Q_3);
   //@end
 }
 

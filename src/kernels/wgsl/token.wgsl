@@ -12,6 +12,7 @@ diagnostic(off, subgroup_uniformity);
 //@import control
 //@import activation
 //@import control_layout
+//@import stored
 //@const WORKGROUP_SIZE 1024
 // Neighbours that sum without a barrier: HEAD_SIZE rows of the wkv state have as many each.
 //@const LANES 16
@@ -42,7 +43,6 @@ diagnostic(off, subgroup_uniformity);
 @group(0) @binding(3) var<storage, read> table: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> shared_words: array<atomic<u32>>;
 @group(0) @binding(5) var<storage, read_write> shift_states: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> wkv_states: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> logits: array<f32>;
 
 struct Immediates {
@@ -488,7 +488,7 @@ fn head_weights(stage: Stage, share: UpShare, state_at: u32, head: u32, lane: u3
   }
   //@end
   //@repeat Q KEYS_EACH
-  result.state[$Q] = wkv_states[state_at + $Qu * LANES];
+  result.state[$Q] = state_quad(state_at + $Qu * LANES);
   //@end
   if (lane < HEAD_SIZE) {
     let channel = head * HEAD_SIZE + lane;
@@ -620,7 +620,7 @@ fn time_mix(stage: Stage, head: u32, slot: u32, frozen: bool, target_count: u32,
     let state = loaded.state[$Q] * head_w[at] - removed * head_remove[at] + v * head_k[at];
     sum += dot(state, head_r[at]);
     if (!frozen) {
-      wkv_states[state_at + $Qu * LANES] = state;
+      store_state_quad(state_at + $Qu * LANES, state);
     }
   }
   //@end
