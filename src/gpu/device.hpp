@@ -131,6 +131,8 @@ class Device {
   void wait_idle();
   /// Throws what the device's callbacks have stored since the last call.
   void check();
+  /// Whether the GPU is gone.
+  bool is_lost();
 
   /// Of the cache of compiled shaders; zeros without one.
   BlobCache::Counts cache_counts() const { return cache_ ? cache_->counts() : BlobCache::Counts{}; }
@@ -138,6 +140,8 @@ class Device {
   void fail_buffer(uint64_t n) { buffer_to_fail_ = n_buffers_ + n; }
   /// For tests; at first those of the environment.
   Faults& faults() { return faults_; }
+  /// For tests: the device is gone from here on.
+  void lose() { device_.ForceLoss(wgpu::DeviceLostReason::Unknown, "a test said so"); }
 
   uint64_t bytes_used(Account account) const { return used_[size_t(account)]; }
   /// The most that all accounts held at once.
