@@ -3,12 +3,6 @@
 .PHONY: help setup build demo test test-all format clean distclean
 MAKEFLAGS += --no-print-directory
 
-# A second clone takes what the first one compiled.
-export CCACHE_BASEDIR := $(CURDIR)
-export CCACHE_NOHASHDIR := 1
-# What ccache wants before it caches what uses precompiled headers (apps).
-export CCACHE_SLOPPINESS := pch_defines,time_macros,include_file_mtime,include_file_ctime
-
 program := build/release/bin/ravenwing
 configured = build/$(1)/build.ninja
 

@@ -9,6 +9,7 @@
 
 #include "bench_text.hpp"
 #include "energy.hpp"
+#include "limits_text.hpp"
 #include "terminal.hpp"
 
 namespace ravenwing::apps {
@@ -181,17 +182,6 @@ std::optional<StepWork> measure_step(Engine& engine, uint32_t n_tokens) {
   return work;
 }
 
-/// The rest of the figures stands without them.
-std::optional<MeasuredLimits> measure_limits(Engine& engine) {
-  try {
-    return engine.measure_limits();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::unsupported && error.code() != ErrorCode::out_of_memory) throw;
-    write_message("warning: the limits of the device are left out: {}", error.what());
-    return std::nullopt;
-  }
-}
-
 /// In an engine of its own: a device with an open clock finds no shaders in the cache that one without it has filled.
 void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
   std::optional<Engine> engine;
@@ -204,7 +194,7 @@ void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
     if (error.code() != ErrorCode::unsupported) throw;
     return;  // the adapter has no clock
   }
-  results.limits = measure_limits(*engine);
+  results.limits = limits_of(*engine);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ struct BenchResults {
   Readings prompt_to_token_ms;
   double token_p50_ms = 0, token_p99_ms = 0;  // from one token to the next, one sequence
   StepCacheUse caches;                        // of all measured runs, which come after one that is not
-  std::optional<StepWork> decode, prefill;    // none where the GPU has no clock
+  std::optional<StepWork> decode, prefill;    // none where the GPU has no clock that gives sense
   std::optional<MeasuredLimits> limits;
   std::optional<double> joules_per_token;
 

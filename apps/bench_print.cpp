@@ -101,7 +101,7 @@ std::string to_json(const BenchFlags& flags, const BenchResults& results) {
                     {"gpu_busy", json_of(results.gpu_busy())},
                     {"decode_step", json_of(results.decode, results.limits)},
                     {"prefill_step", json_of(results.prefill, results.limits)},
-                    {"limits", results.limits ? limits_json(*results.limits) : Json(nullptr)},
+                    {"limits", limits_json(results.limits)},
                     {"joules_per_token", json_of(results.joules_per_token)},
                     {"hit_rates",
                      {{"plans", json_of(hit_rate(caches.plans))},
@@ -148,6 +148,8 @@ std::string to_text(const BenchFlags& flags, const BenchResults& results) {
   if (const auto busy = results.gpu_busy()) {
     text += line("GPU busy at decode", fmt::format("{:.0f}", 100 * *busy), "%",
                  fmt::format("{} us of a token", short_number(results.decode->us)));
+  } else {
+    text += line("GPU busy at decode", "n/a", "", "(it has no clock, or one that gives no sense)");
   }
   const auto step = [&](const std::string& what, const std::optional<StepWork>& work) {
     if (!work || !results.limits) return std::string();

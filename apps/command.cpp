@@ -81,6 +81,7 @@ EngineOptions engine_options(const EngineFlags& flags, EngineOptions options) {
   options.load = load_mode_of(flags.load);
   options.mmap = !flags.no_mmap;
   options.persistent = !flags.no_persistent;
+  options.on_recovery = [](const std::string& what) { write_message("warning: {}", what); };
   options.cancel = &interrupted();
   return options;
 }

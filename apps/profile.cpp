@@ -38,15 +38,20 @@ std::string kind_of(const std::string& label) {
   return of_layer ? label.substr(dot + 1) : label;
 }
 
-/// The one that took least GPU time.
+size_t n_untimed(const StepProfile& profile) {
+  return size_t(std::count_if(profile.dispatches.begin(), profile.dispatches.end(),
+                              [](const ProfiledDispatch& dispatch) { return !dispatch.us; }));
+}
+
+/// Of those that could time most dispatches, the one that took least GPU time.
 const StepProfile& best_of(const std::vector<StepProfile>& profiles) {
-  const auto total = [](const StepProfile& profile) {
+  const auto cost = [](const StepProfile& profile) {
     double us = 0;
     for (const ProfiledDispatch& dispatch : profile.dispatches) us += dispatch.us.value_or(0);
-    return us;
+    return std::pair(n_untimed(profile), us);
   };
   return *std::min_element(profiles.begin(), profiles.end(),
-                           [&](const StepProfile& a, const StepProfile& b) { return total(a) < total(b); });
+                           [&](const StepProfile& a, const StepProfile& b) { return cost(a) < cost(b); });
 }
 
 /// The slowest first.
@@ -74,15 +79,29 @@ double dispatch_us(const std::vector<Kind>& kinds) {
   return us;
 }
 
-/// Of the device's limits, per cent.
-double percent(const Kind& kind, const MeasuredLimits& limits) {
-  return 100 * limits.share(kind.bytes, kind.flops, kind.us);
-}
-
 struct Report {
   StepProfile profile;
-  MeasuredLimits limits;
+  std::optional<MeasuredLimits> limits;
 };
+
+/// Of the device's limits, per cent.
+std::optional<double> percent(const Kind& kind, const Report& report) {
+  if (!report.limits || kind.timed == 0) return std::nullopt;
+  return 100 * report.limits->share(kind.bytes, kind.flops, kind.us);
+}
+
+std::string percent_cell(const std::optional<double>& percent) {
+  return percent ? fmt::format("{:.1f}%", *percent) : "n/a";
+}
+
+/// What is to be said of dispatches without a time; "" where there are none.
+std::string untimed_text(const StepProfile& profile) {
+  const size_t n = n_untimed(profile);
+  if (n == 0) return "";
+  return fmt::format(
+      "\n{} of {} dispatches have no time, as the GPU's clock gave no sense: sums and shares are without them\n", n,
+      profile.dispatches.size());
+}
 
 std::string to_text(const Engine& engine, const ProfileFlags& flags, const Report& report) {
   const StepProfile& profile = report.profile;
@@ -90,22 +109,23 @@ std::string to_text(const Engine& engine, const ProfileFlags& flags, const Repor
   const double all_us = dispatch_us(kinds);
   std::string text = fmt::format(
       "{} x {} tokens on {} {}{}: {:.0f} us a step ({:.1f} tok/s); the CPU records and submits it in {:.0f} us\n"
-      "{}Dispatch by dispatch {:.0f} us (each timed by itself, which adds to the short ones):\n\n"
+      "{}Dispatch by dispatch {} us (each timed by itself, which adds to the short ones):\n\n"
       "{:36}{:>6}{:>12}{:>10}{:>8}{:>10}{:>10}{:>8}\n",
       flags.n_sequences, flags.n_tokens, printable(engine.device().name), engine.device().tier,
       flags.engine.states == "f32" ? "" : ", states " + flags.engine.states, profile.step_us,
-      1e6 * flags.n_sequences * flags.n_tokens / profile.step_us, profile.encode_us, limits_text(report.limits), all_us,
-      "dispatch", "calls", "us", "us each", "share", "GB/s", "TFLOP/s", "limit");
+      1e6 * flags.n_sequences * flags.n_tokens / profile.step_us, profile.encode_us, limits_text(report.limits),
+      all_us > 0 ? fmt::format("{:.0f}", all_us) : "n/a", "dispatch", "calls", "us", "us each", "share", "GB/s",
+      "TFLOP/s", "limit");
   for (const Kind& kind : kinds) {
     if (kind.timed == 0) {
       text += fmt::format("{:36}{:>6}{:>12}\n", printable(kind.name), kind.calls, "n/a");
       continue;
     }
-    text += fmt::format("{:36}{:>6}{:>12.1f}{:>10.2f}{:>7.1f}%{:>10}{:>10}{:>7.1f}%\n", printable(kind.name),
-                        kind.calls, kind.us, kind.us / kind.timed, all_us > 0 ? 100 * kind.us / all_us : 0,
-                        rate(kind.bytes, kind.us, 1e9), rate(kind.flops, kind.us, 1e12), percent(kind, report.limits));
+    text += fmt::format("{:36}{:>6}{:>12.1f}{:>10.2f}{:>7.1f}%{:>10}{:>10}{:>8}\n", printable(kind.name), kind.calls,
+                        kind.us, kind.us / kind.timed, 100 * kind.us / all_us, rate(kind.bytes, kind.us, 1e9),
+                        rate(kind.flops, kind.us, 1e12), percent_cell(percent(kind, report)));
   }
-  return text;
+  return text + untimed_text(profile);
 }
 
 std::string to_json(const Engine& engine, const ProfileFlags& flags, const Report& report) {
@@ -119,15 +139,17 @@ std::string to_json(const Engine& engine, const ProfileFlags& flags, const Repor
                                  {"step_us", report.profile.step_us},
                                  {"encode_us", report.profile.encode_us},
                                  {"limits", limits_json(report.limits)},
+                                 {"untimed", n_untimed(report.profile)},
                                  {"kinds", nlohmann::ordered_json::array()}};
   for (const Kind& kind : kinds_of(report.profile)) {
-    const auto if_timed = [&](double value) { return kind.timed > 0 ? nlohmann::ordered_json(value) : nullptr; };
+    const auto limit_percent = percent(kind, report);
     json["kinds"].push_back({{"name", kind.name},
                              {"calls", kind.calls},
-                             {"us", if_timed(kind.us)},
+                             {"timed", kind.timed},
+                             {"us", kind.timed > 0 ? nlohmann::ordered_json(kind.us) : nullptr},
                              {"bytes", kind.bytes},
                              {"flops", kind.flops},
-                             {"limit_percent", if_timed(percent(kind, report.limits))}});
+                             {"limit_percent", limit_percent ? nlohmann::ordered_json(*limit_percent) : nullptr}});
   }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -158,8 +180,9 @@ std::string to_trace(const StepProfile& profile) {
                       {"args", {{"bytes", dispatch.bytes}, {"flops", dispatch.flops}}}});
   }
   const nlohmann::ordered_json clock = profile.gpu_begin_us ? nlohmann::ordered_json(profile.clock_error_us) : nullptr;
-  const nlohmann::ordered_json trace = {
-      {"displayTimeUnit", "ns"}, {"otherData", {{"clock_error_us", clock}}}, {"traceEvents", std::move(events)}};
+  const nlohmann::ordered_json trace = {{"displayTimeUnit", "ns"},
+                                        {"otherData", {{"clock_error_us", clock}, {"untimed", n_untimed(profile)}}},
+                                        {"traceEvents", std::move(events)}};
   return trace.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -179,7 +202,7 @@ void run(ProfileFlags& flags) {
     check_interrupted();
     profiles.push_back(engine.profile(flags.n_sequences, flags.n_tokens, flags.sampler));
   }
-  const Report report{best_of(profiles), engine.measure_limits()};
+  const Report report{best_of(profiles), limits_of(engine)};
   if (!flags.trace.empty()) write_trace(flags.trace, report.profile);
   write_out(flags.json ? to_json(engine, flags, report) : to_text(engine, flags, report));
 }

@@ -13,7 +13,7 @@ __asm__(".section .rodata\n"
         ".text\n");
 ]])
   target_sources(${target} PRIVATE ${source})
-  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${path})
+  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS ${path} SKIP_PRECOMPILE_HEADERS ON)
 endfunction()
 
 # ravenwing_embed_wgsl(target files...): embeds shaders and a table of them:

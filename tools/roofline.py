@@ -109,6 +109,8 @@ def main():
             sys.exit(f"roofline: {path}: {error}")
         if not isinstance(profiles[-1], dict) or not {"kinds", "limits", "device"} <= profiles[-1].keys():
             sys.exit(f"roofline: {path} is no output of `ravenwing profile --json`")
+        if not profiles[-1]["limits"]:
+            sys.exit(f"roofline: {path} lacks the limits of the device, which could not be measured")
     sys.stdout.write(svg(profiles))
 
 

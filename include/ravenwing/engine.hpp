@@ -54,6 +54,8 @@ struct EngineOptions {
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
+  /// Called after the GPU was lost in a step of several tokens and all goes on with fewer (class Engine); says so.
+  std::function<void(const std::string& what)> on_recovery;
   /// Looked at between steps and while loading: once true, the call in progress throws Error{cancelled}.
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -191,8 +193,10 @@ struct Request {
   GenerateOptions options;
 };
 
-/// A model on a GPU. One thread at a time may use an engine and its sessions. Once the GPU is lost every call throws
-/// Error{device_lost}.
+/// A model on a GPU. One thread at a time may use an engine and its sessions.
+/// A GPU that is lost in a step of several tokens, as where the driver's watchdog ends what takes too long, is opened
+/// anew, once a call: the model is loaded again, all sessions come back from what they were fed, and steps have half as
+/// many tokens from then on. Where that does not help, or one token was too much, calls throw Error{device_lost}.
 class Engine {
  public:
   /// Opens the device and loads the model. Throws Error.
@@ -205,6 +209,8 @@ class Engine {
   const DeviceInfo& device() const;
   const Tokenizer& tokenizer() const;
   MemoryUse memory() const;
+  /// Tokens of one step at most: EngineOptions::chunk, or less after the GPU was lost.
+  uint32_t chunk() const;
   /// Milliseconds from opening the file to ready; the device's own start is device_ms.
   double load_ms() const;
   double device_ms() const;

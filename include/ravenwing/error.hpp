@@ -13,7 +13,7 @@ enum class ErrorCode {
   bad_request,    // an argument of the caller is out of range
   no_device,      // no adapter, or not the one that was asked for
   out_of_memory,  // GPU or host memory does not suffice
-  device_lost,    // the GPU went away; the engine has to be made anew
+  device_lost,    // the GPU went away and could not be brought back; the engine has to be made anew
   cancelled,      // the caller asked to stop
 };
 

@@ -13,7 +13,7 @@ namespace ravenwing {
 /// One dispatch of a step.
 struct ProfiledDispatch {
   std::string label;               // layer and role: "L03.time_mix.output Q4_K"
-  std::optional<double> begin_us;  // since the step's first dispatch began; none where the GPU's clock gave no sense
+  std::optional<double> begin_us;  // since the first dispatch that was timed; none where the GPU's clock gave no sense
   std::optional<double> us;
   uint64_t bytes = 0,
            flops = 0;  // that it must move (weights and states, else activations), of products and recurrence

@@ -64,17 +64,27 @@ Active::Active(Engine::Impl& engine, const ScheduledRequest& request)
       had_pending_(session_.pending.has_value()),
       prompt_(session_.take_pending(request.ids)),
       n_tokens_before_(session_.n_tokens),
+      n_drawn_before_(session_.past.drawn.size()),
+      mu_before_(session_.past.mirostat_mu),
       certain_end_(decoder_.pending().size()) {
   if (prompt_.empty() && session_.n_tokens == 0) prompt_.push_back(0);
   if (options_.sampler.counts_tokens()) uncounted_ = uncounted_ids(engine.tokenizer);
-  engine.runner.begin_request(session_.slot, request_block(options_, uncounted_, session_.n_tokens + prompt_.size()));
+  engine.runner.begin_request(session_.slot, block());
   if (uses_dry()) breakers_ = sequence_breakers(engine.tokenizer, options_.sampler.dry_sequence_breakers);
   const size_t n_ids = std::min<size_t>(options_.max_tokens, kIdsReserved);
   completion_.ids.reserve(n_ids);
   completion_.text.reserve(n_ids * kBytesPerId);
   session_.history.reserve(session_.history.size() + n_ids);
+  session_.past.tokens.reserve(session_.past.tokens.size() + prompt_.size() + n_ids);
+  if (options_.sampler.counts_tokens()) session_.past.drawn.reserve(n_drawn_before_ + n_ids);
   if (options_.sampler.mirostat_tau > 0) mus_.reserve(n_ids);
   done_ = prompt_.empty();
+}
+
+kernels::ControlBlock Active::block() const {
+  kernels::ControlBlock block = request_block(options_, uncounted_, n_tokens_before_ + prompt_.size());
+  block.n_generated = uint32_t(n_accepted_);
+  return block;
 }
 
 Active::Added Active::add_chunk(kernels::StepInput& input, uint32_t n_max) {
@@ -83,13 +93,13 @@ Active::Added Active::add_chunk(kernels::StepInput& input, uint32_t n_max) {
   const bool draws = options_.max_tokens > 0 && (feeds_back || n_fed_ + n == prompt_.size());
   if (draws && may_go_back())
     checkpoints_.before_draw({n_fed_ + (n_draws_ > 0 ? n_draws_ - 1 : 0), n_draws_}, n_certain_);
-  const uint32_t feedback[] = {kernels::kFeedback};
+  const uint32_t feedback[] = {std::exchange(feeds_last_, false) ? completion_.ids.back() : kernels::kFeedback};
   if (feeds_back) {
     input.add_chunk({session_.slot, feedback});
   } else {
     input.add_chunk({session_.slot, std::span(prompt_).subspan(n_fed_, n)});
+    session_.note_fed(std::span(prompt_).subspan(n_fed_, n));
     n_fed_ += n;
-    session_.n_tokens += n;
   }
   if (draws) return {uint32_t(n), add_outputs(input)};
   if (n_fed_ == prompt_.size()) finish(FinishReason::length);
@@ -118,11 +128,17 @@ void Active::write_additions() {
   session_.engine.runner.write_additions(session_.slot, additions);
 }
 
+void Active::look(std::span<const kernels::Sampled> rows, uint32_t output) {
+  const Frozen frozen = rows[output].frozen;
+  if (done_ || !options_.logprobs || frozen == Frozen::stop || frozen == Frozen::numerical) return;
+  logits_ = session_.engine.runner.read_logits_of(output + 1 - n_outputs());
+}
+
 void Active::accept(std::span<const kernels::Sampled> rows, uint32_t output) {
   if (done_) return;  // the step was on its way when the end was found
   const kernels::Sampled& drawn = rows[output];
   // The step fed the token that was drawn before; the prompt's were counted when they were submitted.
-  if (n_accepted_ > 0) session_.n_tokens += 1;
+  if (n_accepted_ > 0) session_.note_fed({&completion_.ids.back(), 1});
   session_.pending.reset();
   if (drawn.frozen == Frozen::numerical) {
     done_ = true;
@@ -134,10 +150,7 @@ void Active::accept(std::span<const kernels::Sampled> rows, uint32_t output) {
   if (drawn.frozen == Frozen::stop) return finish(FinishReason::stop);
   add_id(drawn);
   if (options_.on_token) options_.on_token(drawn.id);
-  if (options_.logprobs) {
-    const std::vector<float> logits = session_.engine.runner.read_logits_of(output + 1 - n_outputs());
-    completion_.logprobs.push_back(token_logprobs(logits, drawn.id, *options_.logprobs));
-  }
+  if (options_.logprobs) completion_.logprobs.push_back(token_logprobs(logits_, drawn.id, *options_.logprobs));
   add_text(drawn.id);
   if (stops_.stopped()) return finish(FinishReason::stop);
   if (drawn.frozen == Frozen::limit) finish(FinishReason::length);
@@ -161,7 +174,13 @@ void Active::add_id(const kernels::Sampled& drawn) {
   completion_.ids.push_back(drawn.id);
   session_.pending = drawn.id;
   session_.remember({&drawn.id, 1});
-  if (options_.sampler.mirostat_tau > 0) mus_.push_back(drawn.mirostat_mu);
+  if (options_.sampler.mirostat_tau > 0) {
+    mus_.push_back(drawn.mirostat_mu);
+    session_.past.mirostat_mu = drawn.mirostat_mu;
+  }
+  if (!options_.sampler.counts_tokens()) return;
+  const bool is_counted = std::find(uncounted_.begin(), uncounted_.end(), drawn.id) == uncounted_.end();
+  session_.past.drawn.push_back({is_counted ? drawn.id : kernels::kNoToken, options_.sampler.penalty_decay});
 }
 
 /// A model may have more ids than its vocabulary has tokens.
@@ -216,10 +235,13 @@ void Active::settle() {
   session_.history.resize(session_.history.size() - (ids.size() - n_kept));
   ids.resize(n_kept);
   if (options_.logprobs) completion_.logprobs.resize(n_kept);
+  if (options_.sampler.counts_tokens()) session_.past.drawn.resize(n_drawn_before_ + n_kept);
+  session_.past.mirostat_mu = mu_after(n_kept);
   if (n_draws_ == n_kept || checkpoints_.empty()) return;
   const Checkpoints::Mark mark = checkpoints_.roll_back(n_kept);
   session_.engine.runner.begin_request(session_.slot, {});
   session_.n_tokens = n_tokens_before_ + mark.n_fed;
+  session_.past.cut(session_.n_tokens);
   session_.pending.reset();
   std::vector<uint32_t> tokens = prompt_;
   tokens.insert(tokens.end(), ids.begin(), ids.end());
@@ -245,6 +267,34 @@ void Active::count_again(size_t first) {
     if (std::find(uncounted_.begin(), uncounted_.end(), id) == uncounted_.end()) counts[id] += 1;
   }
   runner.write_counts(session_.slot, counts);
+}
+
+/// Mirostat's, after the first n ids.
+float Active::mu_after(size_t n) const { return n > 0 && !mus_.empty() ? mus_[n - 1] : mu_before_; }
+
+void Active::rewind() {
+  if (done_) return;
+  n_draws_ = n_accepted_;
+  feeds_last_ = n_accepted_ > 0;
+  if (feeds_last_ || n_fed_ < prompt_.size()) return;
+  // The prompt's last token gives the logits of the first draw.
+  --n_fed_;
+  session_.past.cut(--session_.n_tokens);
+}
+
+void Active::resume() {
+  if (done_) return;
+  checkpoints_.forget();
+  if (feeds_last_ && may_go_back()) {
+    const size_t n = n_certain_;
+    const uint64_t n_fed = prompt_.size() + std::max<size_t>(n, 1) - 1;
+    session_.rebuild(session_.past.tokens.size() - (session_.n_tokens - n_tokens_before_ - n_fed),
+                     std::min(n_drawn_before_ + n, session_.past.drawn.size()), mu_after(n));
+    checkpoints_.before_draw({n_fed, n}, n);
+    session_.rebuild();
+  }
+  session_.engine.runner.begin_request(session_.slot, block());
+  if (feeds_last_ && !options_.sampler.logit_bias.empty()) write_additions();
 }
 
 void Active::leave() {

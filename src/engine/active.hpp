@@ -35,17 +35,24 @@ class Active {
   };
   /// Adds one token or as much of the prompt as fits to a step that is about to be submitted.
   Added add_chunk(kernels::StepInput& input, uint32_t n_max);
-  /// Takes note of what a step drew in its row `output`. Throws what the caller's callback throws.
+  /// Reads what accept() needs of a step besides what it drew in its row `output`.
+  void look(std::span<const kernels::Sampled> rows, uint32_t output);
+  /// Takes note of what a step drew. Throws what the caller's callback throws.
   void accept(std::span<const kernels::Sampled> rows, uint32_t output);
   /// The callback threw: nothing after the ids so far.
   void cancel() { finish(FinishReason::cancelled); }
   /// If the request has ended, takes the session back to the prompt and the ids that stay.
   void settle();
+  /// The GPU was lost, and with it the steps on their way: goes back to what was accepted. Then sessions are rebuilt.
+  void rewind();
+  /// Gives the slot of the new device what the request needs there.
+  void resume();
   /// The call fails before this request has ended, and no step is on its way: the rest of the prompt is not fed.
   void leave();
   Completion take() { return std::move(completion_); }
 
  private:
+  kernels::ControlBlock block() const;
   bool uses_dry() const { return options_.sampler.dry_multiplier > 0; }
   bool changes_logits() const {
     return options_.sampler.counts_tokens() || !options_.sampler.logit_bias.empty() || uses_dry();
@@ -61,6 +68,7 @@ class Active {
   void finish(FinishReason reason);
   std::string_view text_of(uint32_t id) const;
   void count_again(size_t first);
+  float mu_after(size_t n) const;
 
   Session::Impl& session_;
   const GenerateOptions& options_;
@@ -72,13 +80,17 @@ class Active {
   std::vector<bool> breakers_;       // by id, for DRY
   std::vector<uint32_t> uncounted_;  // ids that penalties never count
   uint64_t n_tokens_before_;         // the session's, when the request came
+  size_t n_drawn_before_;            // Past's
+  float mu_before_;                  // likewise
   size_t n_fed_ = 0;                 // tokens of the prompt, submitted
   size_t n_draws_ = 0, n_accepted_ = 0;
   std::vector<float> mus_;                  // mirostat's, after each id
   size_t n_certain_ = 0, certain_end_ = 0;  // ids whose text is out; where it ends
   std::optional<size_t> n_kept_;            // of the ids, once an end was found that the GPU knows nothing of
+  bool feeds_last_ = false;                 // the next step gets the newest id from the CPU: the GPU has forgotten it
   bool done_ = false;
   Completion completion_;
+  std::vector<float> logits_;      // that logprobs are taken from
   std::string decoded_, certain_;  // reused by each token
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), first_token_;
 };

@@ -25,6 +25,8 @@ class Checkpoints {
   /// To be called before each step that draws is submitted: takes a copy of what is there then, now and then, the first
   /// time always. The first `n_certain` ids are sure to stay.
   void before_draw(const Mark& mark, size_t n_certain);
+  /// The GPU's copies are gone.
+  void forget() { n_copies_ = 0; }
   bool empty() const { return n_copies_ == 0; }
   /// Puts the newest copy back that holds none but the first `n_ids` ids.
   Mark roll_back(size_t n_ids);

@@ -70,7 +70,8 @@ Engine::Impl::Impl(const EngineOptions& options)
       runner(file, source, options),
       profiling(options.profiling),
       cancel(options.cancel),
-      slot_used(checked_sessions(options)),
+      on_recovery(options.on_recovery),
+      sessions(checked_sessions(options)),
       input(runner.tokens_max()),
       load_ms(ms_since_begin()) {}
 
@@ -97,13 +98,12 @@ void Engine::Impl::check_ids(std::span<const uint32_t> ids) const {
   }
 }
 
-uint32_t Engine::Impl::take_slot() {
-  const auto free = std::find(slot_used.begin(), slot_used.end(), false);
-  if (free == slot_used.end()) {
-    fail(ErrorCode::bad_request, "all {} sessions are in use: destroy one, or raise max_sessions", slot_used.size());
+uint32_t Engine::Impl::free_slot() const {
+  const auto free = std::find(sessions.begin(), sessions.end(), nullptr);
+  if (free == sessions.end()) {
+    fail(ErrorCode::bad_request, "all {} sessions are in use: destroy one, or raise max_sessions", sessions.size());
   }
-  *free = true;
-  return uint32_t(free - slot_used.begin());
+  return uint32_t(free - sessions.begin());
 }
 
 const std::string& Engine::Impl::hash_of_model() {
@@ -120,6 +120,7 @@ const ModelInfo& Engine::model() const { return impl_->info; }
 const DeviceInfo& Engine::device() const { return impl_->runner.device(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer; }
 MemoryUse Engine::memory() const { return impl_->runner.memory(); }
+uint32_t Engine::chunk() const { return impl_->chunk; }
 double Engine::load_ms() const { return impl_->load_ms; }
 double Engine::device_ms() const { return impl_->runner.device_ms(); }
 double Engine::first_token_ms() const { return impl_->first_token_ms; }
@@ -127,7 +128,7 @@ PipelineCacheUse Engine::pipeline_cache() const { return impl_->runner.pipeline_
 StepCacheUse Engine::step_caches() const { return impl_->runner.step_caches(); }
 
 Session Engine::new_session() {
-  const uint32_t slot = impl_->take_slot();
+  const uint32_t slot = impl_->free_slot();
   auto session = std::make_unique<Session::Impl>(*impl_, slot);
   impl_->runner.reset_slot(slot);
   return Session(std::move(session));
@@ -192,23 +193,35 @@ void Session::Impl::remember(std::span<const uint32_t> ids) {
 }
 
 void Session::Impl::feed_checked(std::span<const uint32_t> ids) {
-  for (size_t first = 0; first < ids.size(); first += engine.chunk) {
+  while (!ids.empty()) {
     engine.check_cancelled();
-    advance(ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first)));
+    const size_t n = std::min<size_t>(engine.chunk, ids.size());
+    advance(ids.first(n));
+    ids = ids.subspan(n);
   }
 }
 
 void Session::Impl::advance(std::span<const uint32_t> ids) {
-  for (size_t first = 0; first < ids.size(); first += engine.chunk) {
-    const auto part = ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first));
-    engine.input.clear();
-    engine.input.add_chunk({slot, part});
-    engine.runner.submit(engine.input);
-    n_tokens += part.size();
+  note_fed(ids);
+  try {
+    submit(ids);
+  } catch (...) {
+    if (engine.in_flight || !engine.recover()) throw;  // which submits what is noted
   }
 }
 
-void Session::feed(std::span<const uint32_t> ids) { impl_->feed_checked(impl_->take_pending(ids)); }
+void Session::Impl::submit(std::span<const uint32_t> ids) {
+  for (size_t first = 0; first < ids.size(); first += engine.chunk) {
+    engine.input.clear();
+    engine.input.add_chunk({slot, ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first))});
+    engine.runner.submit(engine.input);
+  }
+}
+
+void Session::feed(std::span<const uint32_t> ids) {
+  impl_->shorten_past();
+  impl_->feed_checked(impl_->take_pending(ids));
+}
 
 std::vector<float> Session::logits(std::span<const uint32_t> ids) {
   if (ids.empty()) fail(ErrorCode::bad_request, "logits of no tokens");
@@ -224,19 +237,24 @@ void Session::logits_of_each(std::span<const uint32_t> ids,
   engine.check_ids(ids);
   feed({});  // the pending token, whose logits nobody asked for
   const size_t n_vocab = engine.runner.config().n_vocab;
-  const size_t n_step = std::min(engine.chunk, engine.runner.outputs_max());
-  for (size_t first = 0; first < ids.size(); first += n_step) {
+  for (size_t first = 0; first < ids.size();) {
     engine.check_cancelled();
-    const auto part = ids.subspan(first, std::min(n_step, ids.size() - first));
-    engine.input.clear();
-    engine.input.add_chunk({impl_->slot, part});
-    for (uint32_t i = 0; i < part.size(); ++i) engine.input.add_output({i, impl_->slot, false});
-    engine.runner.submit(engine.input);
-    impl_->n_tokens += part.size();
-    impl_->remember(part);
-    const std::vector<float> logits = engine.runner.read_logits();
-    for (size_t i = 0; i < part.size(); ++i) visit(first + i, std::span(logits).subspan(i * n_vocab, n_vocab));
+    const std::vector<float> logits = engine.retry([&] { return impl_->logits_of_step(ids.subspan(first)); });
+    const size_t n = logits.size() / n_vocab;
+    impl_->note_fed(ids.subspan(first, n));
+    impl_->remember(ids.subspan(first, n));
+    for (size_t i = 0; i < n; ++i) visit(first + i, std::span(logits).subspan(i * n_vocab, n_vocab));
+    first += n;
   }
+}
+
+std::vector<float> Session::Impl::logits_of_step(std::span<const uint32_t> ids) {
+  const uint32_t n = uint32_t(std::min<size_t>(std::min(engine.chunk, engine.runner.outputs_max()), ids.size()));
+  engine.input.clear();
+  engine.input.add_chunk({slot, ids.first(n)});
+  for (uint32_t i = 0; i < n; ++i) engine.input.add_output({i, slot, false});
+  engine.runner.submit(engine.input);
+  return engine.runner.read_logits();
 }
 
 std::vector<double> Session::score(std::span<const uint32_t> ids, const std::function<void(size_t)>& on_progress) {
@@ -260,7 +278,9 @@ Completion Session::generate(std::span<const uint32_t> ids, const GenerateOption
   return std::move(run_requests(impl_->engine, {&request, 1}).front());
 }
 
-SessionState Session::state() { return impl_->engine.runner.read_state(impl_->slot); }
+SessionState Session::state() {
+  return impl_->engine.retry([&] { return impl_->engine.runner.read_state(impl_->slot); });
+}
 
 uint64_t Session::n_tokens() const { return impl_->n_tokens; }
 
@@ -269,32 +289,37 @@ void Session::reset() {
   impl_->n_tokens = 0;
   impl_->pending.reset();
   impl_->undecoded.clear();
+  impl_->past = {};
   impl_->history.clear();
 }
 
 Session Session::fork() {
-  const uint32_t slot = impl_->engine.take_slot();
+  const uint32_t slot = impl_->engine.free_slot();
   auto copy = std::make_unique<Impl>(impl_->engine, slot);
   impl_->engine.runner.copy_slot(impl_->slot, slot);
   copy->n_tokens = impl_->n_tokens;
   copy->pending = impl_->pending;
   copy->undecoded = impl_->undecoded;
+  copy->past = impl_->past;
   copy->history = impl_->history;
   return Session(std::move(copy));
 }
 
-SessionSnapshot Session::snapshot() {
-  SessionSnapshot snapshot{.state = state(),
-                           .n_tokens = impl_->n_tokens,
-                           .pending = impl_->pending,
-                           .undecoded = impl_->undecoded,
-                           .counts = {},
-                           .mirostat_mu = impl_->engine.runner.read_mirostat_mu(impl_->slot),
-                           .history = impl_->history};
-  snapshot.counts = impl_->engine.runner.read_counts(impl_->slot);
+SessionSnapshot Session::Impl::snapshot() {
+  SessionSnapshot snapshot{.state = engine.runner.read_state(slot),
+                           .n_tokens = n_tokens,
+                           .pending = pending,
+                           .undecoded = undecoded,
+                           .counts = engine.runner.read_counts(slot),
+                           .mirostat_mu = engine.runner.read_mirostat_mu(slot),
+                           .history = history};
   if (std::all_of(snapshot.counts.begin(), snapshot.counts.end(), [](float count) { return count == 0; }))
     snapshot.counts.clear();
   return snapshot;
+}
+
+SessionSnapshot Session::snapshot() {
+  return impl_->engine.retry([&] { return impl_->snapshot(); });
 }
 
 void Session::restore(const SessionSnapshot& snapshot) {
@@ -323,6 +348,10 @@ void Session::restore(const SessionSnapshot& snapshot) {
   impl_->n_tokens = snapshot.n_tokens;
   impl_->pending = snapshot.pending;
   impl_->undecoded = snapshot.undecoded;
+  impl_->past = {.base = std::make_shared<const SessionSnapshot>(snapshot),
+                 .tokens = {},
+                 .drawn = {},
+                 .mirostat_mu = snapshot.mirostat_mu};
 }
 
 void Session::save(const std::filesystem::path& path) {

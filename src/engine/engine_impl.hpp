@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/past.hpp"
 #include "model/runner.hpp"
 #include "ravenwing/engine.hpp"
 
@@ -18,22 +19,37 @@ struct Engine::Impl {
   rwkv7::ModelSource source;
   ModelInfo info;
   Tokenizer tokenizer;
-  uint32_t chunk;  // tokens of one step at most
+  uint32_t chunk;  // tokens of one step at most; recover() halves it
   Runner runner;
   bool profiling;
   const std::atomic<bool>* cancel;
-  std::vector<bool> slot_used;
-  kernels::StepInput input;   // reused by every step
-  std::string model_hash;     // "": not made yet
-  double load_ms;             // from `begin` to ready, without the device's own start
-  double first_token_ms = 0;  // likewise
+  std::function<void(const std::string& what)> on_recovery;
+  std::vector<Session::Impl*> sessions;  // by slot
+  bool in_flight = false;                // requests run, who recover by themselves
+  kernels::StepInput input;              // reused by every step
+  std::string model_hash;                // "": not made yet
+  double load_ms;                        // from `begin` to ready, without the device's own start
+  double first_token_ms = 0;             // likewise
 
   /// Milliseconds since `begin`, without the device's own start.
   double ms_since_begin() const;
   /// A token was sampled.
   void note_first_token();
-  /// A slot that no session has, now taken. Throws Error{bad_request}.
-  uint32_t take_slot();
+  /// A slot that no session has. Throws Error{bad_request}.
+  uint32_t free_slot() const;
+  /// Where the GPU was lost and steps of several tokens may be why: opens it anew, brings all sessions back to what
+  /// they have noted, and halves the chunk. Else false. Throws Error{device_lost} where that fails.
+  bool recover();
+  /// `call()`, once more after recover(). It may note nothing before it is done.
+  template <typename Call>
+  auto retry(Call call) {
+    try {
+      return call();
+    } catch (...) {
+      if (in_flight || !recover()) throw;
+    }
+    return call();
+  }
   /// Made when it is first asked for.
   const std::string& hash_of_model();
   /// Throws Error{cancelled} once the caller's flag is set.
@@ -43,8 +59,8 @@ struct Engine::Impl {
 };
 
 struct Session::Impl {
-  Impl(Engine::Impl& owner, uint32_t session_slot) : engine(owner), slot(session_slot) {}
-  ~Impl() { engine.slot_used[slot] = false; }
+  Impl(Engine::Impl& owner, uint32_t session_slot) : engine(owner), slot(session_slot) { engine.sessions[slot] = this; }
+  ~Impl() { engine.sessions[slot] = nullptr; }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
@@ -52,8 +68,20 @@ struct Session::Impl {
   std::vector<uint32_t> take_pending(std::span<const uint32_t> ids);
   /// Feeds ids that are checked, in steps of at most `chunk` tokens. Throws Error{cancelled} between them.
   void feed_checked(std::span<const uint32_t> ids);
-  /// The same, whether the caller cancels or not.
+  /// Notes and submits ids, in such steps.
   void advance(std::span<const uint32_t> ids);
+  /// Only submits them.
+  void submit(std::span<const uint32_t> ids);
+  /// They are in the state, or will be once they are submitted.
+  void note_fed(std::span<const uint32_t> ids);
+  /// Makes room for the tokens of another call.
+  void shorten_past();
+  /// Brings the slot of a new device to what was noted, or to the first part of it.
+  void rebuild();
+  void rebuild(size_t n_fed, size_t n_drawn, float mirostat_mu);
+  SessionSnapshot snapshot();
+  /// Feeds as many of the ids as a step has room for, notes nothing, and reads the logits after each.
+  std::vector<float> logits_of_step(std::span<const uint32_t> ids);
   /// Adds to the history.
   void remember(std::span<const uint32_t> ids);
 
@@ -62,6 +90,7 @@ struct Session::Impl {
   uint64_t n_tokens = 0;            // in the state
   std::optional<uint32_t> pending;  // sampled, returned, not yet fed
   std::string undecoded;            // of the character that the last generation ended in
+  Past past;                        // of the slot
   std::vector<uint32_t> history;    // the last kDryRangeMax tokens or more, `pending` and those about to be fed too
 };
 

@@ -44,6 +44,7 @@ class StepsInFlight {
     first_ = (first_ + 1) % steps_.size();
     --n_steps_;
     engine_.runner.take_sampled(sampled_);
+    for (const Row& row : step.rows) row.active->look(sampled_, row.output);
     std::exception_ptr error;
     for (const Row& row : step.rows) {
       try {
@@ -55,7 +56,28 @@ class StepsInFlight {
     }
     // Only now, because what it submits ends the time in which the step's logits can be read.
     for (const Row& row : step.rows) row.active->settle();
-    if (error) std::rethrow_exception(error);
+    if (!error) return;
+    has_failed_ = true;
+    std::rethrow_exception(error);
+  }
+
+  /// Runs the requests to their ends.
+  void run() {
+    while (!all_done()) {
+      engine_.check_cancelled();
+      while (submit()) continue;
+      if (!all_done()) take();
+    }
+  }
+
+  /// After an error: if the GPU was lost and the engine can recover, goes on from what was taken.
+  bool recover() {
+    if (has_failed_ || !engine_.runner.is_lost()) return false;
+    for (Active& active : actives_) active.rewind();
+    n_steps_ = 0;
+    if (!engine_.recover()) return false;
+    for (Active& active : actives_) active.resume();
+    return true;
   }
 
   /// After an error: takes what is on its way, so that every session stands after the ids that it knows of.
@@ -107,6 +129,7 @@ class StepsInFlight {
   std::vector<Active>& actives_;
   std::array<Step, kernels::kStepsInFlight> steps_;
   size_t first_ = 0, n_steps_ = 0;
+  bool has_failed_ = false;                // by what one request threw
   std::vector<kernels::Sampled> sampled_;  // of the step that is looked at
 };
 
@@ -140,16 +163,20 @@ void check_request(const Engine::Impl& engine, const ScheduledRequest& request, 
 std::vector<Completion> run_requests(Engine::Impl& engine, std::span<const ScheduledRequest> requests) {
   std::set<const Session::Impl*> seen;
   for (const ScheduledRequest& request : requests) check_request(engine, request, seen);
+  for (const ScheduledRequest& request : requests) request.session->shorten_past();
   std::vector<Active> actives;
   actives.reserve(requests.size());
   for (const ScheduledRequest& request : requests) actives.emplace_back(engine, request);
 
   StepsInFlight steps(engine, actives);
+  engine.in_flight = true;
+  const auto landed = std::unique_ptr<bool, void (*)(bool*)>(&engine.in_flight, [](bool* flag) { *flag = false; });
   try {
-    while (!steps.all_done()) {
-      engine.check_cancelled();
-      while (steps.submit()) continue;
-      if (!steps.all_done()) steps.take();
+    try {
+      steps.run();
+    } catch (...) {
+      if (!steps.recover()) throw;
+      steps.run();
     }
   } catch (...) {
     steps.drain();

@@ -42,6 +42,11 @@ constexpr uint64_t kSmallReadBytes = 64 << 10;
 
 constexpr std::string_view kSmallerText = "a smaller quantisation of the model or fewer sessions take less";
 
+constexpr std::string_view kLostText =
+    "where its driver ended a step that took too long, fewer tokens a step (--chunk), a smaller model or a longer "
+    "limit "
+    "(Windows: TdrDelay) help";
+
 double mebibytes(uint64_t bytes) { return double(bytes) / (1 << 20); }
 
 /// What every account holds.
@@ -163,7 +168,7 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
       [errors = errors_](const wgpu::Device&, wgpu::DeviceLostReason reason, wgpu::StringView message) {
         if (reason == wgpu::DeviceLostReason::Destroyed) return;
         const std::lock_guard lock(errors->mutex);
-        errors->lost = "[device] the GPU was lost: " + text(message);
+        errors->lost = fmt::format("[device] the GPU was lost: {}; {}", text(message), kLostText);
       });
   // A plain function, as the header wants; the errors travel as its user data and outlive the device (shared above).
   descriptor.SetUncapturedErrorCallback(
@@ -281,6 +286,12 @@ void Device::wait(wgpu::Future future) { instance_.WaitAny(future, UINT64_MAX); 
 void Device::wait_idle() {
   wait(queue_.OnSubmittedWorkDone(wgpu::CallbackMode::WaitAnyOnly, [](wgpu::QueueWorkDoneStatus, wgpu::StringView) {}));
   check();
+}
+
+bool Device::is_lost() {
+  instance_.ProcessEvents();
+  const std::lock_guard lock(errors_->mutex);
+  return !errors_->lost.empty();
 }
 
 void Device::check() {

@@ -17,6 +17,7 @@
 
 #include "base/error.hpp"
 #include "gpu/blob_cache.hpp"
+#include "gpu/faults.hpp"
 #include "ravenwing/device_info.hpp"
 
 namespace ravenwing::gpu {
@@ -130,11 +131,17 @@ class Device {
   void wait_idle();
   /// Throws what the device's callbacks have stored since the last call.
   void check();
+  /// Whether the GPU is gone.
+  bool is_lost();
 
   /// Of the cache of compiled shaders; zeros without one.
   BlobCache::Counts cache_counts() const { return cache_ ? cache_->counts() : BlobCache::Counts{}; }
   /// For tests: creates buffers as if there were no memory for the `n`-th from now, 0 for the next.
   void fail_buffer(uint64_t n) { buffer_to_fail_ = n_buffers_ + n; }
+  /// For tests; at first those of the environment.
+  Faults& faults() { return faults_; }
+  /// For tests: the device is gone from here on.
+  void lose() { device_.ForceLoss(wgpu::DeviceLostReason::Unknown, "a test said so"); }
 
   uint64_t bytes_used(Account account) const { return used_[size_t(account)]; }
   /// The most that all accounts held at once.
@@ -158,6 +165,7 @@ class Device {
   Buffer small_read_;
   uint64_t n_buffers_ = 0;  // created or tried
   std::optional<uint64_t> buffer_to_fail_;
+  Faults faults_ = Faults::from_environment();
 };
 
 }  // namespace ravenwing::gpu

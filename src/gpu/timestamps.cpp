@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kPassesMax = 2048;  // half of the queries that a set may have
 constexpr int kClockReadings = 8;
 constexpr int kRounds = 3;
+constexpr uint64_t kHourNs = uint64_t(3600) * 1'000'000'000;
 
 uint64_t host_ns() {
   return uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
@@ -47,11 +48,11 @@ class PassTimer {
     const std::vector<std::byte> bytes = device_.read(resolved_);
     std::vector<std::optional<Span>> spans;
     for (size_t at = 0; at < bytes.size(); at += 16) {
-      Span span;
-      std::memcpy(&span.begin_ns, &bytes[at], 8);
-      std::memcpy(&span.end_ns, &bytes[at + 8], 8);
-      const bool is_sound = span.begin_ns != 0 && span.begin_ns <= span.end_ns;
-      spans.push_back(is_sound ? std::optional(span) : std::nullopt);
+      uint64_t begin_ns = 0, end_ns = 0;
+      std::memcpy(&begin_ns, &bytes[at], 8);
+      std::memcpy(&end_ns, &bytes[at + 8], 8);
+      device_.faults().distort(begin_ns, end_ns);
+      spans.push_back(sound_span(begin_ns, end_ns));
     }
     return spans;
   }
@@ -62,6 +63,11 @@ class PassTimer {
   wgpu::QuerySet queries_;
   Buffer resolved_;
 };
+
+/// Work takes time; a pass of nothing may take none.
+std::optional<Span> if_lasting(const std::optional<Span>& span) {
+  return span && span->end_ns > span->begin_ns ? span : std::nullopt;
+}
 
 /// What is known of the offset of two clocks.
 struct Bounds {
@@ -92,7 +98,7 @@ void time_some(Device& device, const Plan& plan, size_t begin, size_t end, Timed
   timed.host.push_back({"encode", {encode_ns, submit_ns}});
   timed.host.push_back({"submit", {submit_ns, wait_ns}});
   timed.host.push_back({"wait", {wait_ns, host_ns()}});
-  for (const std::optional<Span>& span : timer.read()) timed.spans.push_back(span);
+  for (const std::optional<Span>& span : timer.read()) timed.spans.push_back(if_lasting(span));
 }
 
 std::optional<ClockOffset> clock_offset(Device& device) {
@@ -113,17 +119,37 @@ std::optional<ClockOffset> clock_offset(Device& device) {
   return ClockOffset{bounds.low + width / 2, width / 2};
 }
 
+/// The clock may jump between two dispatches: leaves out what is an hour and more away from the middle one.
+void leave_out_strays(std::vector<std::optional<Span>>& spans) {
+  std::vector<uint64_t> begins_ns;
+  for (const std::optional<Span>& span : spans) {
+    if (span) begins_ns.push_back(span->begin_ns);
+  }
+  if (begins_ns.empty()) return;
+  const auto middle = begins_ns.begin() + ptrdiff_t(begins_ns.size() / 2);
+  std::nth_element(begins_ns.begin(), middle, begins_ns.end());
+  for (std::optional<Span>& span : spans) {
+    if (span && std::max(span->begin_ns, *middle) - std::min(span->begin_ns, *middle) >= kHourNs) span.reset();
+  }
+}
+
 }  // namespace
+
+std::optional<Span> sound_span(uint64_t begin_ns, uint64_t end_ns) {
+  if (begin_ns == 0 || end_ns < begin_ns || end_ns - begin_ns >= kHourNs) return std::nullopt;
+  return Span{begin_ns, end_ns};
+}
 
 TimedDispatches time_dispatches(Device& device, const Plan& plan) {
   TimedDispatches timed;
   timed.clock = clock_offset(device);
   for (size_t begin = 0; begin < plan.dispatches().size(); begin += kPassesMax)
     time_some(device, plan, begin, std::min(begin + kPassesMax, plan.dispatches().size()), timed);
+  leave_out_strays(timed.spans);
   return timed;
 }
 
-double time_pass(Device& device, const std::function<void(const wgpu::ComputePassEncoder&)>& encode) {
+std::optional<double> time_pass(Device& device, const std::function<void(const wgpu::ComputePassEncoder&)>& encode) {
   std::optional<PassTimer> timer;
   if (device.handle().HasFeature(wgpu::FeatureName::TimestampQuery)) timer.emplace(device, 1);
   const wgpu::CommandEncoder encoder = device.handle().CreateCommandEncoder();
@@ -136,22 +162,27 @@ double time_pass(Device& device, const std::function<void(const wgpu::ComputePas
   device.wait_idle();
   const double host_seconds = 1e-9 * double(host_ns() - begin_ns);
   if (!timer) return host_seconds;
-  const std::optional<Span> span = timer->read().front();
-  return span ? 1e-9 * double(span->end_ns - span->begin_ns) : host_seconds;
+  const std::optional<Span> span = if_lasting(timer->read().front());
+  if (!span) return std::nullopt;
+  return 1e-9 * double(span->end_ns - span->begin_ns);
 }
 
-double measure_plan(Device& device, const Plan& plan, double pass_seconds, uint32_t n_max) {
+std::optional<double> measure_plan(Device& device, const Plan& plan, double pass_seconds, uint32_t n_max) {
   const auto time = [&](uint32_t n) {
     return time_pass(device, [&](const wgpu::ComputePassEncoder& pass) {
       for (uint32_t i = 0; i < n; ++i) plan.encode(pass);
     });
   };
   time(1);  // what is used for the first time may have to be made first
-  const double wanted = pass_seconds / std::max(time(1), 1e-9);
+  const double wanted = pass_seconds / std::max(time(1).value_or(pass_seconds), 1e-9);
   const uint32_t n = uint32_t(std::clamp(std::ceil(wanted), 1.0, double(n_max)));
-  double best = time(n);
-  for (int round = 1; round < kRounds; ++round) best = std::min(best, time(n));
-  return best / n;
+  std::optional<double> best;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::optional<double> seconds = time(n);
+    if (seconds && (!best || *seconds < *best)) best = seconds;
+  }
+  if (best) *best /= n;
+  return best;
 }
 
 std::optional<Span> time_plan(Device& device, const Plan& plan) {
@@ -161,7 +192,7 @@ std::optional<Span> time_plan(Device& device, const Plan& plan) {
   plan.encode(pass);
   pass.End();
   device.submit(timer.finish(encoder));
-  return timer.read().front();
+  return if_lasting(timer.read().front());
 }
 
 }  // namespace ravenwing::gpu

@@ -73,7 +73,14 @@ class Measurement {
     gpu::time_pass(device_, [&](const wgpu::ComputePassEncoder& pass) { plan.encode(pass); });
   }
 
-  double seconds_of(const gpu::Plan& plan) { return gpu::measure_plan(device_, plan, kPassSeconds, kDispatches); }
+  double seconds_of(const gpu::Plan& plan, double pass_seconds = kPassSeconds, uint32_t n_max = kDispatches) {
+    const std::optional<double> seconds = gpu::measure_plan(device_, plan, pass_seconds, n_max);
+    if (!seconds) {
+      fail(ErrorCode::unsupported, "[limits] {} cannot be measured, {}; another driver version may help",
+           device_.info().name, gpu::kNoSense);
+    }
+    return *seconds;
+  }
 
   /// As much as there is, in whole stretches for each half.
   gpu::Buffer stream_buffer() {
@@ -127,7 +134,7 @@ class Measurement {
     for (;; n *= 4) {
       const gpu::Plan plan = plan_of_n(n);
       run(plan);
-      seconds = gpu::measure_plan(device_, plan, 0, 1);
+      seconds = seconds_of(plan, 0, 1);
       if (seconds >= kPassSeconds / 2 || n >= n_max) break;
     }
     return n * flops_each / seconds;
@@ -205,7 +212,7 @@ class Measurement {
     const gpu::Plan plan = plan_of({.shader = "limit_dispatch"}, {gpu::read_write(count)}, Nothing{}, {});
     gpu::Plan chain;
     for (uint32_t i = 0; i < kDispatches; ++i) chain.add(plan.dispatches().front());
-    const double seconds = gpu::measure_plan(device_, chain, 0, 1);
+    const double seconds = seconds_of(chain, 0, 1);
     const uint32_t counted = read_values<uint32_t>(device_, count).front();
     check(counted > 0 && counted % kDispatches == 0, "empty");
     return 1e6 * seconds / kDispatches;

@@ -259,7 +259,9 @@ class Bench {
     reading.bytes += work.bytes / n_copies;
     reading.flops += work.flops / n_copies;
     const bool quick = device_.info().software;
-    reading.us = 1e6 * gpu::measure_plan(device_, plan, quick ? 0 : kPassSeconds, kRepeatsMax) / n_copies;
+    const std::optional<double> seconds = gpu::measure_plan(device_, plan, quick ? 0 : kPassSeconds, kRepeatsMax);
+    if (!seconds) fail(ErrorCode::unsupported, "n/a: {}", gpu::kNoSense);
+    reading.us = 1e6 * *seconds / n_copies;
   }
 
  private:

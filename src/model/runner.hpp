@@ -17,13 +17,22 @@ namespace ravenwing {
 /// Error{unsupported} where the tier is wrong.
 void retest_tier(const rwkv7::ModelSource& source, const EngineOptions& options);
 
-/// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so.
+/// Owns the device and the model. Everything that throws Error{device_lost} keeps doing so, until reopen().
 class Runner {
  public:
   /// Opens a device, at the best tier that is not found wrong (tier_ladder.hpp), and copies the model to it. `file` and
-  /// `source` must outlive the runner where loading is lazy.
+  /// `source` must outlive the runner.
   Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options);
   ~Runner();
+
+  /// Whether the GPU is gone.
+  bool is_lost() const;
+  /// Tokens of the longest step of which nothing has come back yet, or of one since the newest such of several tokens.
+  uint32_t tokens_at_risk() const;
+  /// Opens device and model anew; all states are gone. If it throws, every call after it throws Error{device_lost}.
+  void reopen();
+  /// Waits for all that was submitted. Throws Error{device_lost}.
+  void wait();
 
   const rwkv7::Config& config() const;
   const DeviceInfo& device() const;

@@ -377,6 +377,9 @@ void Model::profile(const kernels::StepInput& input, StepProfile& profile) {
                             double(host.span.end_ns - host.span.begin_ns) / 1e3});
   }
   std::optional<uint64_t> first_ns;
+  for (const std::optional<gpu::Span>& span : timed.spans) {
+    if (span) first_ns = std::min(first_ns.value_or(UINT64_MAX), span->begin_ns);
+  }
   for (size_t i = 0; i < timed.spans.size(); ++i) {
     const gpu::Dispatch& dispatch = steps.dispatches()[i];
     ProfiledDispatch& profiled = profile.dispatches.emplace_back();
@@ -385,12 +388,13 @@ void Model::profile(const kernels::StepInput& input, StepProfile& profile) {
     profiled.flops = dispatch.work.flops;
     const std::optional<gpu::Span>& span = timed.spans[i];
     if (!span) continue;
-    if (!first_ns) first_ns = span->begin_ns;
     profiled.us = double(span->end_ns - span->begin_ns) / 1e3;
-    if (span->begin_ns >= *first_ns) profiled.begin_us = double(span->begin_ns - *first_ns) / 1e3;
+    profiled.begin_us = double(span->begin_ns - *first_ns) / 1e3;
   }
   if (!timed.clock || !first_ns) return;
-  profile.gpu_begin_us = double(int64_t(*first_ns - host_begin_ns) + timed.clock->offset_ns) / 1e3;
+  const auto begin_ns = int64_t(*first_ns - host_begin_ns + uint64_t(timed.clock->offset_ns));
+  if (begin_ns < 0) return;  // before it was submitted
+  profile.gpu_begin_us = double(begin_ns) / 1e3;
   profile.clock_error_us = double(timed.clock->error_ns) / 1e3;
 }
 

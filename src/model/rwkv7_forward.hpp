@@ -54,7 +54,7 @@ class Model {
   const gpu::Plan& plan_of(const kernels::StepInput& input) { return plan(bucket_of(input)); }
   /// Runs such a step, which must not be the first of a lazy model, dispatch by dispatch, timing each.
   void profile(const kernels::StepInput& input, StepProfile& profile);
-  /// The GPU's microseconds for such a step as a whole, the median of several; none where its clock ran backwards.
+  /// The GPU's microseconds for such a step as a whole, the median of several; none where its clock gave no sense.
   std::optional<double> time_step(const kernels::StepInput& input);
   /// What steps found ready; of buffers it knows nothing.
   const StepCacheUse& cache_use() const { return cache_use_; }

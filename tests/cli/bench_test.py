@@ -85,8 +85,14 @@ class BenchTest(Figures):
         with open(file, encoding="utf-8") as opened:
             before = opened.read()
         self.assertIn("\n## Faster head\n", before)
-        text = self.run_program("bench", "-p", "The old man and the raven", "-n", "3", "--repeat", "1", "--batch", "1", *history,
-                                "--change", "after", "--chunk", "256", "--states", "f16")[0].decode()
+        # With a clock that gives no sense: the figures that need it are left out (RELIABILITY 48).
+        text, stderr = self.run_program("bench", "-p", "The old man and the raven", "-n", "3", "--repeat", "1", "--batch", "1",
+                                        *history, "--change", "after", "--chunk", "256", "--states", "f16",
+                                        env={"RAVENWING_TEST_CLOCK": "backwards,hours"})
+        text = text.decode()
+        self.assertIn("clock gave no sense", stderr)
+        self.assertRegex(text, r"(?m)^GPU busy at decode +n/a ")
+        self.assertNotRegex(text, r"\bnan\b|\binf\b|\s-\d|GPU, a ")
         with open(file, encoding="utf-8") as opened:
             after = opened.read()
         self.assertTrue(after.startswith(before))
@@ -109,8 +115,7 @@ class BenchTest(Figures):
         self.assertAlmostEqual(number[0]["GPU busy"], first["gpu_busy"], delta=0.006)
         # The figures of the text are those of its row; the deltas are of the rows' figures.
         self.assertIn(f"{rows[1]['decode tok/s'].split()[0]} tok/s", text)
-        for step in ("decode", "prompt's"):
-            self.assertRegex(text, rf"(?m)^GPU, a {step} step +[\d.]+ GB/s +[\d.]+ % of the limit, and [\d.]+ TFLOP/s, [\d.]+ %$")
+        self.assertEqual(rows[1]["GPU busy"], "-")
         delta = dict(re.findall(r"(\w+) ([+-][\d.]+) %", rows[1]["to the first row"]))
         self.assertEqual(list(delta), ["load", "decode"])  # another prompt, other sequences
         for name, head in (("load", "load ms, warm / cold"), ("decode", "decode tok/s")):

@@ -205,6 +205,17 @@ class AdapterTest(FaultTest):
         self.assertEqual(slow["ids"], fast["ids"])
         self.assertIn(" T0, seed ", self.run_program(*flags, "--tier", "T0")[1])
 
+    def test_a_gpu_that_is_lost_in_long_steps(self):
+        """RELIABILITY 44 and 47"""
+        flags = ("generate", "-p", "There was once a king who had three sons", "-n", "3", "--temp", "0", "--exact")
+        lost = {"RAVENWING_TEST_WATCHDOG": "6"}
+        expected, _ = self.run_program(*flags)
+        text, stderr = self.run_program(*flags, env=lost)
+        self.assertEqual(text, expected)
+        self.assertRegex(stderr, r"warning: .* was lost in a step of \d+ tokens; opened anew, steps have \d at most from here on\n")
+        _, stderr = self.run_program(*flags, status=70, env={"RAVENWING_TEST_WATCHDOG": "1"})
+        self.assertRegex(stderr, r"error: .* GPU was lost: .*--chunk")
+
     def test_subgroups_of_4(self):
         # What the tests kernels_subgroups_of_4 rely on.
         devices = self.run_json("devices", env={"LP_NATIVE_VECTOR_WIDTH": "128"})

@@ -252,6 +252,50 @@ class ProfileTest(ProgramTest):
         for before, after in zip(spans, spans[1:]):
             self.assertGreaterEqual(after["ts"], before["ts"])
 
+    def test_a_clock_that_gives_no_sense(self):
+        """RELIABILITY 48"""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "trace.json")
+
+            def profile(clock, *flags):
+                return self.run_program("profile", "--repeat", "2", "--trace", path, *flags,
+                                        env={"RAVENWING_TEST_CLOCK": clock})
+
+            def spans(n_untimed):
+                with open(path, encoding="utf-8") as file:
+                    trace = json.load(file, parse_constant=self.fail)
+                self.assertEqual(trace["otherData"]["untimed"], n_untimed)
+                found = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+                self.assertTrue(all(event["ts"] >= 0 and 0 <= event["dur"] < 60e6 for event in found), found)
+                return [event for event in found if event["tid"] == 2]
+
+            some = json.loads(profile("sound,backwards,zero,sound,hours,zero", "--json")[0], parse_constant=self.fail)
+            n_calls = sum(kind["calls"] for kind in some["kinds"])
+            n_timed = sum(kind["timed"] for kind in some["kinds"])
+            self.assertEqual(n_calls - n_timed, some["untimed"])
+            self.assertAlmostEqual(n_timed, n_calls / 3, delta=2)
+            self.assertEqual(len(spans(some["untimed"])), n_timed)
+            for kind in some["kinds"]:
+                self.assertEqual(kind["us"] is None, kind["timed"] == 0)
+                self.assertEqual(kind["limit_percent"] is None, kind["timed"] == 0)
+                self.assertTrue(kind["us"] is None or 0 < kind["us"] < 60e6)
+            text, stderr = profile("backwards,zero,hours")
+            self.assertEqual(spans(n_calls), [])
+            self.assertIn("limits of the device are left out", stderr)
+            self.assertIn("clock gave no sense", stderr)
+            text = text.decode()
+            self.assertRegex(text, r"(?m)^time_mix +6 +n/a$")
+            self.assertIn("Dispatch by dispatch n/a us", text)
+            self.assertIn(f"\n{n_calls} of {n_calls} dispatches have no time", text)
+            self.assertNotRegex(text, r"\bnan\b|\binf\b|\s-\d")
+            none = json.loads(profile("hours", "--json")[0], parse_constant=self.fail)
+            self.assertEqual({kind["us"] for kind in none["kinds"]}, {None})
+            self.assertIsNone(none["limits"])
+            self.assertGreater(none["step_us"], 0)
+        _, stderr = self.run_program("bench", "kernels", "--matrices", "64x256", "--formats", "F16", "--columns", "1", status=1,
+                                     env={"RAVENWING_TEST_CLOCK": "backwards"})
+        self.assertIn("clock gave no sense", stderr)
+
     def test_flags(self):
         self.expect_error("profile", "--sequences", "100", "-n", "100", status=2, words=["100 texts of 100 tokens", "512"])
         self.expect_error("profile", "--top-p", "1.5", status=2, words=["top_p is 1.5"])

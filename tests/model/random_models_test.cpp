@@ -196,12 +196,23 @@ void check_splits(Tier tier) {
   check_split(tier, demo_model(), 1 << 20, 3 << 19);
 }
 
+/// The part of check_splits that needs no other shaders than the odd shapes: matrices, embedding and head larger than a
+/// binding, layers larger than a buffer.
+void check_one_split(Tier tier) {
+  const TemporaryFolder folder;
+  write_random_gguf(folder / "model", odd_shapes().at(1).shape);
+  check_split(tier, folder / "model", 16 << 10, 24 << 10);
+}
+
 }  // namespace
 
 TEST_SUITE("random_models") {
   TEST_CASE("models of odd shapes agree with the CPU reference on T0") { check_random(Tier::t0, odd_shapes()); }
   TEST_CASE("models of odd shapes agree with the CPU reference on T1") { check_random(Tier::t1, odd_shapes()); }
   TEST_CASE("mixtures of formats agree with the CPU reference on T1") { check_random(Tier::t1, mixtures()); }
+  TEST_CASE("RELIABILITY 41: small buffers and bindings without f16 and subgroups give the same bits") {
+    check_one_split(Tier::t0);
+  }
 }
 
 // Each case compiles shaders for minutes on software Vulkan; what lays weights out is the same for both tiers.
