@@ -71,7 +71,8 @@ class MatMulScene {
   std::vector<std::byte> packed_;
   uint32_t input_size_ = 0, output_size_ = 0;  // elements
   std::vector<float> before_;                  // of the output
-  Region weights_ = 0, input_ = 0, output_ = 0, parts_ = 0;
+  Region weights_ = 0, input_ = 0, output_ = 0;
+  gpu::Buffer parts_;
 };
 
 }  // namespace ravenwing::test

@@ -13,6 +13,8 @@ namespace {
 
 /// Nats a token between f16 and f32; measured 0.0001 at most (tokens one by one, 32 to 4 096 of them).
 constexpr double kNatsBound = 3e-4;
+/// Of few tokens; measured 0.0003 over 24 of them (H200).
+constexpr double kNatsBoundFew = 1e-3;
 /// Relative difference of the wkv states of a layer after 512 tokens one by one; measured 0.002. Truncated ones have
 /// 0.05.
 constexpr double kStatesBound = 6e-3;
@@ -72,7 +74,7 @@ void check_fidelity(Tier tier, size_t n_tokens, const std::vector<size_t>& steps
     const double of_states = layer_difference(rounded.model.states().read(0).wkv, exact.model.states().read(0).wkv,
                                               exact.source.config.n_layer);
     CAPTURE(step);
-    CHECK(std::abs(found - expected) <= kNatsBound);
+    CHECK(std::abs(found - expected) <= (n_tokens < 512 ? kNatsBoundFew : kNatsBound));
     CHECK(of_states > 0);
     if (n_tokens <= 512) CHECK(of_states <= kStatesBound);
     MESSAGE(fmt::format("{} {} tokens in steps of {}: {:.6f} nats a token, states in f32 {:.6f}, {:+.6f}; wkv {:.2g}",
