@@ -36,7 +36,11 @@ struct MatMulTile {
   uint32_t subgroups_m = 1, subgroups_n = 1, subgroups_k = 1;
   uint32_t tiles_m = 1, tiles_n = 1;
   uint32_t depth = 32;
+  bool operator==(const MatMulTile&) const = default;
 };
+
+/// SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH.
+std::string name(const MatMulTile& tile);
 
 struct MatMul {
   std::string label;
