@@ -140,6 +140,7 @@ void measure_engine(const BenchFlags& flags, BenchResults& results) {
   results.model = model_name(engine);
   results.file_bytes = engine.model().file_bytes;
   results.device = engine.device();
+  results.chunk = engine.chunk();
   results.load_ms = engine.load_ms();
   results.device_ms = engine.device_ms();
   results.host_anonymous_bytes = process_bytes("RssAnon:");
@@ -199,7 +200,8 @@ void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
     engine.emplace(engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true}));
     results.decode = measure_step(*engine, 1);
     // Of a power of two: the work of others is that of the next.
-    results.prefill = measure_step(*engine, std::bit_floor(uint32_t(std::min<size_t>(results.n_prompt, flags.chunk))));
+    results.prefill =
+        measure_step(*engine, std::bit_floor(uint32_t(std::min<size_t>(results.n_prompt, results.chunk))));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unsupported) throw;
     return;  // the adapter has no clock

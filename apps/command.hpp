@@ -23,6 +23,7 @@ namespace ravenwing::apps {
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_tune(CLI::App& program);
 void add_profile(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_devices(CLI::App& program);
@@ -43,6 +44,7 @@ struct EngineFlags {
   std::string model, vocab, device, tier;  // as in EngineOptions; no model: the demo model
   std::string load = "stream";
   bool exact = false, safe = false, no_persistent = false, no_mmap = false, no_pipeline_cache = false;
+  bool no_tuning = false;
 };
 /// Whether there is a -m; a command that takes models as its arguments has none.
 enum class ModelFlag { yes, no };

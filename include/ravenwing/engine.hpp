@@ -30,23 +30,34 @@ enum class LoadMode {
 };
 std::string_view name(LoadMode mode);
 
+enum class TuningMode {
+  /// Used where there is some; where there is none for the model's shapes, a GPU that is idle after its first answer
+  /// measures them for later starts, and stops when there is something to do.
+  automatic,
+  off,  // the built-in choices, and nothing is measured
+};
+
 struct EngineOptions {
   std::filesystem::path model;  // .gguf or .safetensors
   std::filesystem::path vocab;  // instead of the model's own vocabulary
   std::string device;  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
   /// "": the best that a self-test does not find wrong; "T0", "T1", "T2": that one, untested.
   std::string tier;
-  bool safe = false;   // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
+  bool safe = false;  // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
   /// Take one token through all layers in a single dispatch, on a GPU that was tested to do so right.
   bool persistent = true;
   bool exact = false;  // bit-equal results alone, in any batch and under any chunking
   static constexpr uint32_t kChunkMax = 2048;
-  uint32_t chunk = 512;  // tokens of one step at most, 1 to kChunkMax; above 512 working memory grows with it
+  static constexpr uint32_t kChunkDefault = 512;
+  /// Tokens of one step at most, 1 to kChunkMax; none: as tuned, else kChunkDefault, above which working memory grows.
+  std::optional<uint32_t> chunk;
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
   bool mmap = true;            // map the file to read its header; its weights are always read
   bool pipeline_cache = true;  // keep compiled shaders in the user's cache folder (README.md)
   bool profiling = false;      // for profile(): opens the GPU's clock
+  /// What ravenwing/tune.hpp found for this device; exact mode does without.
+  TuningMode tuning = TuningMode::automatic;
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
@@ -58,6 +69,15 @@ struct EngineOptions {
 struct MemoryUse {
   uint64_t weights = 0, state = 0, scratch = 0;
   uint64_t peak = 0;  // the most that was in use at once, with the staging buffers of loading and reading
+};
+
+/// What an engine has of tuning.
+struct TuningUse {
+  std::filesystem::path file;  // where it is kept; "": nowhere
+  size_t n_choices = 0;        // in use
+  std::string warning;         // why a file was not believed, else ""
+  size_t n_measured = 0;       // shapes measured by this engine in the background
+  bool measuring = false;      // now
 };
 
 /// What the cache of compiled shaders gave so far. Damaged entries are among the misses; they were dropped.
@@ -209,6 +229,9 @@ class Engine {
   /// All zero where there is no cache.
   PipelineCacheUse pipeline_cache() const;
   StepCacheUse step_caches() const;
+  TuningUse tuning() const;
+  /// Tokens of one step at most: as asked for, as tuned, or EngineOptions::kChunkDefault.
+  uint32_t chunk() const;
 
   /// Throws Error{bad_request} when max_sessions are in use.
   Session new_session();

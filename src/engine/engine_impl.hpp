@@ -18,8 +18,8 @@ struct Engine::Impl {
   rwkv7::ModelSource source;
   ModelInfo info;
   Tokenizer tokenizer;
-  uint32_t chunk;  // tokens of one step at most
   Runner runner;
+  uint32_t chunk;  // tokens of one step at most
   bool profiling;
   const std::atomic<bool>* cancel;
   std::vector<bool> slot_used;

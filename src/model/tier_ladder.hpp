@@ -21,6 +21,12 @@ kernels::MatMulMode mode_of(const EngineOptions& options);
 /// the caller or RAVENWING_VALIDATE wants it.
 bool keeps_checks(const DeviceInfo& device, bool safe);
 
+/// Whether an engine takes what was tuned: RAVENWING_TUNING `never` does without, as the option.
+bool uses_tuning(const EngineOptions& options);
+
+/// Whether a device is tuned while it is idle: software only where RAVENWING_TUNING is `always`.
+bool tunes_in_background(const DeviceInfo& device);
+
 /// Where compiled shaders are kept; "": nowhere.
 std::filesystem::path pipeline_folder(bool wanted);
 
