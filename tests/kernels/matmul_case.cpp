@@ -109,7 +109,9 @@ void MatMulScene::run() {
     product.vec_team = case_.vec_team;
     product.tile = case_.tile;
     product.binding_bytes_max = case_.binding_bytes_max;
-    kernels::matmul(context, gpu_.uniforms, product);
+    kernels::Context tuned = context;
+    tuned.tuning = case_.tuning;
+    kernels::matmul(tuned, gpu_.uniforms, product);
   });
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/matmul.hpp"
+#include "kernels/tuning.hpp"
 #include "kernels/values.hpp"
 
 namespace ravenwing::test {
@@ -27,6 +27,7 @@ struct MatMulCase {
   float weight_scale = 1;  // of blocks
   kernels::VecTeam vec_team = kernels::VecTeam::automatic;
   std::optional<kernels::MatMulTile> tile;  // of T2
+  const kernels::Tuning* tuning = nullptr;
 };
 
 /// The scene of a case: every segment has its own input and output, at offsets of its own, with a column of canaries

@@ -6,6 +6,7 @@
 
 #include "kernels/sequences.hpp"
 #include "kernels/time_mix_ref.hpp"
+#include "kernels/tuning.hpp"
 #include "kernels/values.hpp"
 
 using namespace ravenwing;
@@ -28,6 +29,7 @@ struct Case {
   uint32_t tokens_max = 600;
   std::optional<uint32_t> shares;
   std::optional<kernels::TimeMixForm> form;
+  const kernels::Tuning* tuning = nullptr;  // in place of the form
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -58,6 +60,7 @@ Data make_data(test::Gpu& gpu, const Case& op) {
 struct Result {
   std::vector<float> gated, v_first;  // [token, n_embd]
   std::vector<float> wkv_state;       // [slot, n_head, head_size, head_size]
+  size_t n_dispatches = 0;
 };
 
 Result run(test::Gpu& gpu, const Case& op, const Data& data) {
@@ -74,7 +77,11 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region state = scene.in_place(data.wkv_state), gated = scene.output_acts(plane_size);
   // The bands around it are watched, what is in it is not.
   const test::Region y = scene.output(size_t(op.tokens_max) * op.n_embd);
-  scene.run([&](const kernels::Context& context) {
+  std::optional<kernels::TimeMixForm> form;
+  if (op.tuning == nullptr) form = op.form.value_or(kernels::TimeMixForm::blocks);
+  scene.run([&](const kernels::Context& plain) {
+    kernels::Context context = plain;
+    context.tuning = op.tuning;
     kernels::time_mix(context, {.label = "test",
                                 .n_embd = op.n_embd,
                                 .head_size = op.head_size,
@@ -87,10 +94,11 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
                                 .wkv_state = scene.view(state),
                                 .gated = scene.view(gated),
                                 .y = scene.view(y),
-                                .form = op.form.value_or(kernels::TimeMixForm::blocks),
+                                .form = form,
                                 .shares = op.shares});
   });
-  return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state)};
+  return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)), scene.floats(state),
+          scene.plan().dispatches().size()};
 }
 
 /// The oracle's state and output of one chunk, and how far f32 may be from them.
@@ -227,6 +235,20 @@ TEST_CASE("long chunks: two tokens at a time, a head to two workgroups") {
              {{"around the ends of a block", 128, 64, false, {{0, 7}, {1, 8}, {5, 17}, {3, 31}, {4, 33}, {2, 48}}},
               {"few tokens, an empty chunk, frozen slots", 128, 64, false, {{3, 1}, {0, 2}, {4, 0}, {1, 19, true}}},
               {"the first layer", 128, 64, true, {{1, 34}, {0, 257}}}});
+}
+
+TEST_CASE("the form that was tuned for a size is taken for it, and for no other") {
+  kernels::Tuning tuning;
+  tuning.time_mixes[{128, 64, 1, 8}] = {kernels::TimeMixForm::pairs};
+  for (const auto& gpu : test::gpus()) {
+    if (!gpu->half() || !kernels::has_time_mix_form(gpu->device, kernels::TimeMixForm::pairs, 128, 64, 1)) continue;
+    Case op{"tuned", 128, 64, false, {{1, 7}}};
+    op.tuning = &tuning;
+    check_case(*gpu, op);
+    CHECK(run(*gpu, op, make_data(*gpu, op)).n_dispatches == 2);  // the form `pairs` has a norm of its own
+    op.chunks = {{1, 3}};
+    CHECK(run(*gpu, op, make_data(*gpu, op)).n_dispatches == 1);
+  }
 }
 
 TEST_CASE("a head without keys keeps its norm finite") {
