@@ -136,7 +136,8 @@ double quality_nats(Engine& engine) {
 }
 
 void measure_engine(const BenchFlags& flags, BenchResults& results) {
-  Engine engine = open_engine(flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u)});
+  Engine engine = open_engine(
+      flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u), .tuning = TuningMode::kept});
   results.model = model_name(engine);
   results.file_bytes = engine.model().file_bytes;
   results.device = engine.device();
@@ -160,8 +161,8 @@ void measure_engine(const BenchFlags& flags, BenchResults& results) {
 void measure_loads(const BenchFlags& flags, BenchResults& results) {
   const auto load_ms = [&](bool cached) {
     check_interrupted();
-    EngineOptions options =
-        engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u)});
+    EngineOptions options = engine_options(
+        flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u), .tuning = TuningMode::kept});
     options.pipeline_cache = cached;
     return Engine(options).load_ms();
   };
@@ -197,7 +198,8 @@ std::optional<MeasuredLimits> measure_limits(Engine& engine) {
 void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
   std::optional<Engine> engine;
   try {
-    engine.emplace(engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true}));
+    engine.emplace(engine_options(
+        flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true, .tuning = TuningMode::kept}));
     results.decode = measure_step(*engine, 1);
     // Of a power of two: the work of others is that of the next.
     results.prefill =

@@ -70,7 +70,7 @@ EngineOptions engine_options(const EngineFlags& flags, EngineOptions options) {
   options.load = load_mode_of(flags.load);
   options.mmap = !flags.no_mmap;
   options.persistent = !flags.no_persistent;
-  options.tuning = flags.no_tuning ? TuningMode::off : TuningMode::automatic;
+  if (flags.no_tuning) options.tuning = TuningMode::off;
   options.cancel = &interrupted();
   return options;
 }

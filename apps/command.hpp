@@ -61,7 +61,7 @@ EngineOptions engine_options(const EngineFlags& flags, EngineOptions options);
 
 /// Opens the device and loads the model, with a progress bar where loading takes long, and says so where a CPU has to
 /// stand in for the GPU. Ctrl-C ends this and every later call of the engine.
-/// `options`: chunk and max_sessions are taken from it.
+/// `options`: chunk, max_sessions and, but for --no-tuning, tuning are taken from it.
 Engine open_engine(const EngineFlags& flags, EngineOptions options = {.max_sessions = 1});
 
 inline constexpr const char kNoDevice[] =

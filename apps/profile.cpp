@@ -166,7 +166,8 @@ void write_trace(const std::string& path, const StepProfile& profile) {
 void run(ProfileFlags& flags) {
   flags.sampler.validate();
   const auto synthetic = use_synthetic(flags.synthetic, flags.engine);
-  Engine engine = open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true});
+  Engine engine =
+      open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true, .tuning = TuningMode::kept});
   std::vector<StepProfile> profiles;
   for (uint32_t i = 0; i < flags.repeat; ++i) {
     check_interrupted();

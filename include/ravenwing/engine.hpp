@@ -34,7 +34,8 @@ enum class TuningMode {
   /// Used where there is some; where there is none for the model's shapes, a GPU that is idle after its first answer
   /// measures them for later starts, and stops when there is something to do.
   automatic,
-  off,  // the built-in choices, and nothing is measured
+  kept,  // used, but nothing is measured: for programs that measure themselves
+  off,   // the built-in choices, and nothing is measured
 };
 
 struct EngineOptions {

@@ -32,7 +32,7 @@ struct TunedSubject {
 
 struct TuneOptions {
   std::filesystem::path model;  // whose matrices are measured
-  std::string device, tier;     // as in EngineOptions, but no tier is tested
+  std::string device, tier;     // as in EngineOptions
   bool safe = false;            // keep WebGPU's checks of calls and indices
   bool pipeline_cache = true;
   bool quick = false;  // fewer sizes, and no chunk length, for which the model has to be loaded

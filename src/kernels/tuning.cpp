@@ -63,10 +63,12 @@ void add_vec_choices(const gpu::Device& device, uint32_t n_columns, std::vector<
     change(choice);
     choices.push_back(choice);
   };
-  if (columns > 1) add([&](MatMulChoice& choice) { choice.columns /= 2; });
   add([](MatMulChoice& choice) { choice.quads = 2; });
+  // Software compiles each of them for seconds.
+  const bool software = device.info().software;
+  if (columns > 1 && !software) add([&](MatMulChoice& choice) { choice.columns /= 2; });
   for (const uint32_t lanes : kVecLanes) {
-    if (lanes <= device.limits().invocations_per_workgroup_max)
+    if (!software && lanes <= device.limits().invocations_per_workgroup_max)
       add([&](MatMulChoice& choice) { choice.lanes = lanes; });
   }
   for (const uint32_t quads : kSubgroupQuads) {

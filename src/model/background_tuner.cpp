@@ -23,7 +23,8 @@ BackgroundTuner::~BackgroundTuner() {
 }
 
 void BackgroundTuner::end_of_answer() {
-  if (!jobs_.empty() && !thread_.joinable()) thread_ = std::thread([this] { run(); });
+  if (thread_.joinable() || jobs_.empty()) return;  // the jobs are the thread's from then on
+  thread_ = std::thread([this] { run(); });
 }
 
 void BackgroundTuner::run() {
@@ -49,7 +50,7 @@ void BackgroundTuner::measure() {
   gpu::FoundAdapter found = gpu::choose_adapter(options_.selector);
   gpu::DeviceOptions device = options_.device;
   device.timestamps = found.adapter.HasFeature(wgpu::FeatureName::TimestampQuery);
-  TuningStage stage(std::move(found), device);
+  TuningStage stage(std::make_unique<gpu::Device>(std::move(found), device));
   TuningFile file = tuning_file_of(stage.device());
   Tuner tuner(stage, file, check);
   for (; !jobs_.empty(); jobs_.pop_back()) {

@@ -18,7 +18,7 @@ class BackgroundTuner {
   struct Options {
     std::string selector;       // of the adapter, as the engine's
     gpu::DeviceOptions device;  // as the engine's device was opened
-    std::chrono::milliseconds quiet{2000};
+    std::chrono::milliseconds quiet{};
   };
 
   /// Takes no time: the thread is made by the first end_of_answer().

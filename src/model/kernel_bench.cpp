@@ -337,6 +337,7 @@ void measure_time_mix(Bench& bench, KernelReading& reading, const SyntheticSpec&
   op.v_first = bench.acts("v_first", planes, n);
   op.vectors = bench.view("vectors", 8 * uint64_t(n) * 4);
   op.gated = bench.acts("gated", planes, n);
+  op.y = bench.view("y", uint64_t(planes) * n * 4);
   bench.view("states", state_bytes, 0, n_copies);  // all of them, before one is recorded
   bench.time(reading, shape.n_vocab, n_copies, [&](const kernels::Context& context, uint32_t copy) {
     op.wkv_state = bench.view("states", state_bytes, copy, n_copies);

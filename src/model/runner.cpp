@@ -50,10 +50,11 @@ std::optional<TuningFile> tuning_of(const gpu::Device& device, const EngineOptio
 std::unique_ptr<BackgroundTuner> make_tuner(const gpu::Device& device, const rwkv7::ModelSource& source,
                                             std::span<const format::WeightFormat> low_rank_formats,
                                             const EngineOptions& options, const TuningFile& known) {
-  if (known.path().empty() || !tunes_in_background(device.info())) return nullptr;
+  if (known.path().empty() || options.tuning != TuningMode::automatic || !tunes_in_background(device.info()))
+    return nullptr;
   std::vector<TuningJob> jobs = tuning_jobs(source, low_rank_formats, {});
   std::erase_if(jobs, [&](const TuningJob& job) { return known.find(job.subject) != nullptr; });
-  BackgroundTuner::Options tuner{.selector = options.device, .device = {}};
+  BackgroundTuner::Options tuner{.selector = options.device, .device = {}, .quiet = quiet_before_tuning()};
   tuner.device.tier = device.tier();
   tuner.device.cache_folder = pipeline_folder(options.pipeline_cache);
   tuner.device.validate = device.info().validated;

@@ -51,12 +51,15 @@ bool keeps_checks(const DeviceInfo& device, bool safe) {
 }
 
 bool uses_tuning(const EngineOptions& options) {
-  return !options.exact && options.tuning == TuningMode::automatic &&
-         always_or_never("RAVENWING_TUNING").value_or(true);
+  return !options.exact && options.tuning != TuningMode::off && always_or_never("RAVENWING_TUNING").value_or(true);
 }
 
 bool tunes_in_background(const DeviceInfo& device) {
   return always_or_never("RAVENWING_TUNING").value_or(!device.software);
+}
+
+std::chrono::milliseconds quiet_before_tuning() {
+  return std::chrono::milliseconds(always_or_never("RAVENWING_TUNING") ? 100 : 2000);
 }
 
 std::filesystem::path pipeline_folder(bool wanted) {

@@ -1,6 +1,7 @@
 // Choosing the tier that an engine runs at: the adapter's best whose kernels are right.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,8 @@ bool uses_tuning(const EngineOptions& options);
 
 /// Whether a device is tuned while it is idle: software only where RAVENWING_TUNING is `always`.
 bool tunes_in_background(const DeviceInfo& device);
+/// For how long it must have been idle; less where RAVENWING_TUNING is `always`.
+std::chrono::milliseconds quiet_before_tuning();
 
 /// Where compiled shaders are kept; "": nowhere.
 std::filesystem::path pipeline_folder(bool wanted);

@@ -160,13 +160,13 @@ namespace {
 
 /// Microseconds a token of steps of `chunk`, the median of several readings of one text.
 double chunk_us(gpu::Device& device, rwkv7::Model& model, uint32_t chunk, const Tuner::Check& check) {
-  constexpr size_t kReadings = 5;
+  const size_t n_readings = device.info().software ? 1 : 5;
   const uint32_t n_tokens = model.tokens_max();
   const std::vector<uint32_t> ids(chunk, 1);
   kernels::StepInput input(n_tokens);
   input.add_chunk({0, ids});
   std::vector<double> us;
-  for (size_t i = 0; i <= kReadings; ++i) {
+  for (size_t i = 0; i <= n_readings; ++i) {
     check();
     const auto begin = std::chrono::steady_clock::now();
     for (uint32_t done = 0; done < n_tokens; done += chunk) model.submit(input);
@@ -191,7 +191,7 @@ TunedSubject tune_chunk(gpu::Device& device, const format::ModelFile& file, cons
     model = std::make_unique<rwkv7::Model>(device, file, source, options, [&](uint64_t, uint64_t) { check(); });
   };
   try {
-    open(EngineOptions::kChunkMax);
+    open(device.info().software ? EngineOptions::kChunkDefault : EngineOptions::kChunkMax);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_memory && error.code() != ErrorCode::unsupported) throw;
     open(EngineOptions::kChunkDefault);
@@ -224,16 +224,15 @@ TuneReport tune(const TuneOptions& options) {
   std::vector<TuningJob> jobs = tuning_jobs(source, rwkv7::low_rank_formats(source), sizes);
   std::erase_if(jobs, [&](const TuningJob& job) { return !job.subject.starts_with(options.only); });
 
-  gpu::FoundAdapter found = gpu::choose_adapter(options.device);
-  gpu::DeviceOptions device;
-  if (!options.tier.empty()) {
-    device.tier = gpu::tier_named(options.tier);
-    if (!device.tier) fail(ErrorCode::bad_request, "tier '{}' is none of T0, T1, T2", options.tier);
-  }
-  device.cache_folder = pipeline_folder(options.pipeline_cache);
-  device.validate = keeps_checks(found.info, options.safe);
-  device.timestamps = found.adapter.HasFeature(wgpu::FeatureName::TimestampQuery);
-  TuningStage stage(std::move(found), device);
+  // As an engine opens it, so that the results are its own.
+  EngineOptions engine;
+  engine.device = options.device;
+  engine.tier = options.tier;
+  engine.safe = options.safe;
+  engine.pipeline_cache = options.pipeline_cache;
+  engine.profiling = gpu::choose_adapter(options.device).adapter.HasFeature(wgpu::FeatureName::TimestampQuery);
+  engine.cancel = options.cancel;
+  TuningStage stage(TierLadder(source, engine).open());
   TuningFile tuning = tuning_file_of(stage.device());
   TuneReport report{.device = stage.device().info(), .file = tuning.path(), .subjects = {}};
   const bool chunk = !options.quick && chunk_subject(source.config).starts_with(options.only);

@@ -116,8 +116,9 @@ std::string compare_results(std::span<const float> found, std::span<const float>
                      kWorstMax, kMeanMax);
 }
 
-TuningStage::TuningStage(gpu::FoundAdapter found, const gpu::DeviceOptions& options)
-    : device_(std::move(found), options),
+TuningStage::TuningStage(std::unique_ptr<gpu::Device> device)
+    : owned_(std::move(device)),
+      device_(*owned_),
       pipelines_(device_, kernels::shader_library()),
       uniforms_(device_),
       step_(device_.create_storage(kernels::StepInput::bytes(kTokensMax), gpu::Account::scratch, "step")),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,7 +38,7 @@ std::string compare_results(std::span<const float> found, std::span<const float>
 
 class TuningStage {
  public:
-  TuningStage(gpu::FoundAdapter found, const gpu::DeviceOptions& options);
+  explicit TuningStage(std::unique_ptr<gpu::Device> device);
 
   gpu::Device& device() { return device_; }
 
@@ -63,7 +64,8 @@ class TuningStage {
   uint32_t copies_of(uint64_t bytes) const;
   uint32_t act_bytes() const { return device_.tier() == gpu::Tier::t0 ? 4 : 2; }
 
-  gpu::Device device_;
+  std::unique_ptr<gpu::Device> owned_;
+  gpu::Device& device_;
   gpu::PipelineCache pipelines_;
   gpu::UniformArena uniforms_;
   gpu::Buffer step_, control_;
