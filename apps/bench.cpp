@@ -99,10 +99,9 @@ void add_bench(CLI::App& program) {
       ->type_name("B")
       ->check(CLI::Range(1u, 4096u))
       ->capture_default_str();
-  command->add_option("--chunk", flags->chunk, "tokens of one step at most")
+  command->add_option("--chunk", flags->chunk, "tokens of one step at most; as tuned, else 512, if left out")
       ->type_name("C")
-      ->check(CLI::Range(1u, EngineOptions::kChunkMax))
-      ->capture_default_str();
+      ->check(CLI::Range(1u, EngineOptions::kChunkMax));
   add_repeat_flag(*command, flags->repeat);
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine);

@@ -137,10 +137,12 @@ double quality_nats(Engine& engine) {
 }
 
 void measure_engine(const BenchFlags& flags, BenchResults& results) {
-  Engine engine = open_engine(flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u)});
+  Engine engine = open_engine(
+      flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u), .tuning = TuningMode::kept});
   results.model = model_name(engine);
   results.file_bytes = engine.model().file_bytes;
   results.device = engine.device();
+  results.chunk = engine.chunk();
   results.load_ms = engine.load_ms();
   results.device_ms = engine.device_ms();
   results.host_anonymous_bytes = process_bytes("RssAnon:");
@@ -160,8 +162,8 @@ void measure_engine(const BenchFlags& flags, BenchResults& results) {
 void measure_loads(const BenchFlags& flags, BenchResults& results) {
   const auto load_ms = [&](bool cached) {
     check_interrupted();
-    EngineOptions options =
-        engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u)});
+    EngineOptions options = engine_options(
+        flags.engine, {.chunk = flags.chunk, .max_sessions = std::max(flags.batch, 1u), .tuning = TuningMode::kept});
     options.pipeline_cache = cached;
     return Engine(options).load_ms();
   };
@@ -186,10 +188,12 @@ std::optional<StepWork> measure_step(Engine& engine, uint32_t n_tokens) {
 void measure_gpu_time(const BenchFlags& flags, BenchResults& results) {
   std::optional<Engine> engine;
   try {
-    engine.emplace(engine_options(flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true}));
+    engine.emplace(engine_options(
+        flags.engine, {.chunk = flags.chunk, .max_sessions = 1, .profiling = true, .tuning = TuningMode::kept}));
     results.decode = measure_step(*engine, 1);
     // Of a power of two: the work of others is that of the next.
-    results.prefill = measure_step(*engine, std::bit_floor(uint32_t(std::min<size_t>(results.n_prompt, flags.chunk))));
+    results.prefill =
+        measure_step(*engine, std::bit_floor(uint32_t(std::min<size_t>(results.n_prompt, results.chunk))));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unsupported) throw;
     return;  // the adapter has no clock

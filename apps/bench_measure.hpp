@@ -24,7 +24,8 @@ struct BenchFlags {
   std::string synthetic, write;
   std::string prompt;  // "": some of n_prompt tokens
   std::string title, change, file = "benchmarks.md";
-  uint32_t n_prompt = 512, n_tokens = 128, batch = 32, chunk = EngineOptions{}.chunk, repeat = 5;
+  uint32_t n_prompt = 512, n_tokens = 128, batch = 32, repeat = 5;
+  std::optional<uint32_t> chunk;
   bool titled = false, json = false;
 };
 
@@ -46,6 +47,7 @@ struct BenchResults {
   std::optional<double> cold_load_ms;
   Readings warm_load_ms;  // none without a cache of shaders
 
+  uint32_t chunk = 0;
   size_t n_prompt = 0;
   Readings prefill_tok_s, decode_tok_s, batch_decode_tok_s;
   Readings prompt_to_token_ms;

@@ -43,7 +43,7 @@ std::string cell_of(const Readings& readings) {
 std::string cell_of(const std::optional<double>& value) { return value ? short_number(*value) : "-"; }
 
 std::string settings_of(const BenchFlags& flags, const BenchResults& results) {
-  std::string text = fmt::format("{}, {} tokens, chunk {}", results.device.tier, flags.n_tokens, flags.chunk);
+  std::string text = fmt::format("{}, {} tokens, chunk {}", results.device.tier, flags.n_tokens, results.chunk);
   if (flags.engine.exact) text += ", exact";
   if (flags.engine.states != "f32") text += ", states " + flags.engine.states;
   if (results.device.validated) text += ", checked";
@@ -89,7 +89,7 @@ std::string to_json(const BenchFlags& flags, const BenchResults& results) {
                     {"first_prefill_ms", results.first_prefill_ms},
                     {"prompt_tokens", results.n_prompt},
                     {"tokens", flags.n_tokens},
-                    {"chunk", flags.chunk},
+                    {"chunk", results.chunk},
                     {"repeat", flags.repeat},
                     {"prefill_tok_s", json_of(results.prefill_tok_s)},
                     {"time_to_first_token_ms", json_of(results.prompt_to_token_ms)},

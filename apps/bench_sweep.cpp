@@ -50,7 +50,7 @@ std::vector<uint32_t> chunks_of(const std::string& range) {
 ChunkReading measure_chunk(const SweepFlags& flags, uint32_t chunk, bool is_first) {
   ChunkReading reading{.chunk = chunk};
   try {
-    const EngineOptions options{.chunk = chunk, .max_sessions = 1};
+    const EngineOptions options{.chunk = chunk, .max_sessions = 1, .tuning = TuningMode::kept};
     Engine engine = is_first ? open_engine(flags.engine, options) : Engine(engine_options(flags.engine, options));
     reading.tok_s = measure_prefill(engine, flags.n_prompt, flags.repeat);
     reading.gpu_bytes = engine.memory().peak;

@@ -59,6 +59,8 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags, ModelFlag model) {
                    "decode in many dispatches where one would do that waits for itself");
   command.add_flag("--no-mmap", flags.no_mmap, "read the model's header instead of mapping it");
   command.add_flag("--no-pipeline-cache", flags.no_pipeline_cache, "compile all shaders anew, and keep none");
+  command.add_flag("--no-tuning", flags.no_tuning,
+                   "the built-in kernels whatever `ravenwing tune` found; measure nothing");
 }
 
 std::unique_ptr<SyntheticModel> use_synthetic(const std::string& spec, EngineFlags& flags) {
@@ -82,6 +84,7 @@ EngineOptions engine_options(const EngineFlags& flags, EngineOptions options) {
   options.mmap = !flags.no_mmap;
   options.persistent = !flags.no_persistent;
   options.on_recovery = [](const std::string& what) { write_message("warning: {}", what); };
+  if (flags.no_tuning) options.tuning = TuningMode::off;
   options.cancel = &interrupted();
   return options;
 }
@@ -101,6 +104,7 @@ Engine open_engine(const EngineFlags& flags, EngineOptions options) {
   if (!engine.device().fallback.empty())
     write_message("warning: {}: {} (`ravenwing doctor -m FILE` tests again)", engine.device().name,
                   engine.device().fallback);
+  if (const std::string tuning = engine.tuning().warning; !tuning.empty()) write_message("warning: {}", tuning);
   if (engine.device().software && flags.device.empty()) {
     write_message("no GPU found, using software Vulkan ({}): slow", engine.device().name);
   }

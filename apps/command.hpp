@@ -23,6 +23,7 @@ namespace ravenwing::apps {
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_tune(CLI::App& program);
 void add_profile(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_devices(CLI::App& program);
@@ -43,6 +44,7 @@ struct EngineFlags {
   std::string model, vocab, device, tier;  // as in EngineOptions; no model: the demo model
   std::string load = "stream", states = "f32";
   bool exact = false, safe = false, no_persistent = false, no_mmap = false, no_pipeline_cache = false;
+  bool no_tuning = false;
 };
 /// Whether there is a -m; a command that takes models as its arguments has none.
 enum class ModelFlag { yes, no };
@@ -63,7 +65,7 @@ EngineOptions engine_options(const EngineFlags& flags, EngineOptions options);
 
 /// Opens the device and loads the model, with a progress bar where loading takes long, and says so where a CPU has to
 /// stand in for the GPU. Ctrl-C ends this and every later call of the engine.
-/// `options`: chunk and max_sessions are taken from it.
+/// `options`: chunk, max_sessions and, but for --no-tuning, tuning are taken from it.
 Engine open_engine(const EngineFlags& flags, EngineOptions options = {.max_sessions = 1});
 
 inline constexpr const char kNoDevice[] =

@@ -107,6 +107,7 @@ ExitStatus parse_and_run(int argc, char** argv) {
   add_chat(program);
   add_bench(program);
   add_profile(program);
+  add_tune(program);
   add_inspect(program);
   add_devices(program);
   add_doctor(program);

@@ -13,7 +13,7 @@ namespace {
 struct PerplexityFlags {
   EngineFlags engine;
   std::string file;
-  uint32_t chunk = EngineOptions{}.chunk;
+  std::optional<uint32_t> chunk;
   bool json = false;
 };
 
@@ -51,9 +51,10 @@ void add_perplexity(CLI::App& program) {
   CLI::App* command = program.add_subcommand("perplexity", "score a text: nats per token, perplexity, bits per byte");
   auto flags = std::make_shared<PerplexityFlags>();
   command->add_option("-f,--file", flags->file, "the text; - is standard input")->type_name("FILE")->required();
-  command->add_option("--chunk", flags->chunk, "tokens of one step; the state runs on over the whole text")
+  command
+      ->add_option("--chunk", flags->chunk,
+                   "tokens of one step, as tuned, else 512, if left out; the state runs on over the whole text")
       ->type_name("N")
-      ->capture_default_str()
       ->check(CLI::Range(1u, EngineOptions::kChunkMax));
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine);

@@ -129,18 +129,12 @@ std::string to_text(const Engine& engine, const ProfileFlags& flags, const Repor
 }
 
 std::string to_json(const Engine& engine, const ProfileFlags& flags, const Report& report) {
-  nlohmann::ordered_json json = {{"device", engine.device().name},
-                                 {"driver", engine.device().driver},
-                                 {"tier", engine.device().tier},
-                                 {"validated", engine.device().validated},
-                                 {"sequences", flags.n_sequences},
-                                 {"tokens", flags.n_tokens},
-                                 {"states", flags.engine.states},
-                                 {"step_us", report.profile.step_us},
-                                 {"encode_us", report.profile.encode_us},
-                                 {"limits", limits_json(report.limits)},
-                                 {"untimed", n_untimed(report.profile)},
-                                 {"kinds", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json = {{"device", engine.device().name},        {"driver", engine.device().driver},
+                                 {"tier", engine.device().tier},          {"validated", engine.device().validated},
+                                 {"sequences", flags.n_sequences},        {"tokens", flags.n_tokens},
+                                 {"states", flags.engine.states},         {"step_us", report.profile.step_us},
+                                 {"encode_us", report.profile.encode_us}, {"limits", limits_json(report.limits)},
+                                 {"untimed", n_untimed(report.profile)},  {"kinds", nlohmann::ordered_json::array()}};
   for (const Kind& kind : kinds_of(report.profile)) {
     const auto limit_percent = percent(kind, report);
     json["kinds"].push_back({{"name", kind.name},
@@ -196,7 +190,8 @@ void write_trace(const std::string& path, const StepProfile& profile) {
 void run(ProfileFlags& flags) {
   flags.sampler.validate();
   const auto synthetic = use_synthetic(flags.synthetic, flags.engine);
-  Engine engine = open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true});
+  Engine engine =
+      open_engine(flags.engine, {.max_sessions = flags.n_sequences, .profiling = true, .tuning = TuningMode::kept});
   std::vector<StepProfile> profiles;
   for (uint32_t i = 0; i < flags.repeat; ++i) {
     check_interrupted();

@@ -31,6 +31,14 @@ enum class LoadMode {
 };
 std::string_view name(LoadMode mode);
 
+enum class TuningMode {
+  /// Used where there is some; where there is none for the model's shapes, a GPU that is idle after its first answer
+  /// measures them for later starts, and stops when there is something to do.
+  automatic,
+  kept,  // used, but nothing is measured: for programs that measure themselves
+  off,   // the built-in choices, and nothing is measured
+};
+
 struct EngineOptions {
   std::filesystem::path model;  // .gguf or .safetensors
   std::filesystem::path vocab;  // instead of the model's own vocabulary
@@ -45,12 +53,16 @@ struct EngineOptions {
   /// rounded.
   StateStorage state_storage = StateStorage::f32;
   static constexpr uint32_t kChunkMax = 2048;
-  uint32_t chunk = 512;  // tokens of one step at most, 1 to kChunkMax; above 512 working memory grows with it
+  static constexpr uint32_t kChunkDefault = 512;
+  /// Tokens of one step at most, 1 to kChunkMax; none: as tuned, else kChunkDefault, above which working memory grows.
+  std::optional<uint32_t> chunk;
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
   bool mmap = true;            // map the file to read its header; its weights are always read
   bool pipeline_cache = true;  // keep compiled shaders in the user's cache folder (README.md)
   bool profiling = false;      // for profile(): opens the GPU's clock
+  /// What ravenwing/tune.hpp found for this device; exact mode does without.
+  TuningMode tuning = TuningMode::automatic;
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
@@ -64,6 +76,15 @@ struct EngineOptions {
 struct MemoryUse {
   uint64_t weights = 0, state = 0, scratch = 0;
   uint64_t peak = 0;  // the most that was in use at once, with the staging buffers of loading and reading
+};
+
+/// What an engine has of tuning.
+struct TuningUse {
+  std::filesystem::path file;  // where it is kept; "": nowhere
+  size_t n_choices = 0;        // in use
+  std::string warning;         // why a file was not believed, else ""
+  size_t n_measured = 0;       // shapes measured by this engine in the background
+  bool measuring = false;      // now
 };
 
 /// What the cache of compiled shaders gave so far. Damaged entries are among the misses; they were dropped.
@@ -209,8 +230,6 @@ class Engine {
   const DeviceInfo& device() const;
   const Tokenizer& tokenizer() const;
   MemoryUse memory() const;
-  /// Tokens of one step at most: EngineOptions::chunk, or less after the GPU was lost.
-  uint32_t chunk() const;
   /// Milliseconds from opening the file to ready; the device's own start is device_ms.
   double load_ms() const;
   double device_ms() const;
@@ -219,6 +238,9 @@ class Engine {
   /// All zero where there is no cache.
   PipelineCacheUse pipeline_cache() const;
   StepCacheUse step_caches() const;
+  TuningUse tuning() const;
+  /// Tokens of one step at most: as asked for, as tuned, or EngineOptions::kChunkDefault; less after the GPU was lost.
+  uint32_t chunk() const;
 
   /// Throws Error{bad_request} when max_sessions are in use.
   Session new_session();

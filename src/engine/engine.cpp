@@ -12,19 +12,14 @@
 namespace ravenwing {
 namespace {
 
-uint32_t checked_chunk(uint32_t chunk) {
-  if (chunk == 0 || chunk > EngineOptions::kChunkMax)
-    fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", chunk, EngineOptions::kChunkMax);
-  return chunk;
-}
-
 /// Before a device is opened.
 const EngineOptions& checked(const EngineOptions& options) {
+  if (options.chunk && (*options.chunk == 0 || *options.chunk > EngineOptions::kChunkMax))
+    fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", *options.chunk, EngineOptions::kChunkMax);
   if (options.exact && options.state_storage == StateStorage::f16) {
     fail(ErrorCode::bad_request,
          "exact results need states in f32: in f16 they are rounded after every step, so that a text's results depend "
-         "on "
-         "its steps (leave out --exact, or --states f16)");
+         "on its steps (leave out --exact, or --states f16)");
   }
   return options;
 }
@@ -66,8 +61,8 @@ Engine::Impl::Impl(const EngineOptions& options)
       source(rwkv7::read_model_source(file)),
       info(info_of(file, source)),
       tokenizer(tokenizer_of(file, options.vocab)),
-      chunk(checked_chunk(options.chunk)),
-      runner(file, source, options),
+      runner(file, source, checked(options)),
+      chunk(runner.chunk()),
       profiling(options.profiling),
       cancel(options.cancel),
       on_recovery(options.on_recovery),
@@ -120,12 +115,13 @@ const ModelInfo& Engine::model() const { return impl_->info; }
 const DeviceInfo& Engine::device() const { return impl_->runner.device(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer; }
 MemoryUse Engine::memory() const { return impl_->runner.memory(); }
-uint32_t Engine::chunk() const { return impl_->chunk; }
 double Engine::load_ms() const { return impl_->load_ms; }
 double Engine::device_ms() const { return impl_->runner.device_ms(); }
 double Engine::first_token_ms() const { return impl_->first_token_ms; }
 PipelineCacheUse Engine::pipeline_cache() const { return impl_->runner.pipeline_cache(); }
 StepCacheUse Engine::step_caches() const { return impl_->runner.step_caches(); }
+TuningUse Engine::tuning() const { return impl_->runner.tuning(); }
+uint32_t Engine::chunk() const { return impl_->chunk; }
 
 Session Engine::new_session() {
   const uint32_t slot = impl_->free_slot();
@@ -142,6 +138,7 @@ StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const Sampl
          n_sequences, n_tokens, impl_->chunk, impl_->runner.outputs_max());
   }
   sampler.validate();
+  const Runner::InUse in_use(impl_->runner);
   std::vector<kernels::LogitAddition> additions;
   for (const auto& [id, value] : sampler.logit_bias) additions.push_back({id, value});
   std::vector<Session> sessions;
@@ -160,7 +157,10 @@ StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const Sampl
   return impl_->runner.profile(input);
 }
 
-MeasuredLimits Engine::measure_limits() { return impl_->runner.measure_limits(); }
+MeasuredLimits Engine::measure_limits() {
+  const Runner::InUse in_use(impl_->runner);
+  return impl_->runner.measure_limits();
+}
 
 std::vector<Completion> Engine::generate(std::span<const Request> requests) {
   std::vector<ScheduledRequest> scheduled;
@@ -193,6 +193,7 @@ void Session::Impl::remember(std::span<const uint32_t> ids) {
 }
 
 void Session::Impl::feed_checked(std::span<const uint32_t> ids) {
+  const Runner::InUse in_use(engine.runner);
   while (!ids.empty()) {
     engine.check_cancelled();
     const size_t n = std::min<size_t>(engine.chunk, ids.size());
@@ -235,6 +236,7 @@ void Session::logits_of_each(std::span<const uint32_t> ids,
                              const std::function<void(size_t, std::span<const float>)>& visit) {
   Engine::Impl& engine = impl_->engine;
   engine.check_ids(ids);
+  const Runner::InUse in_use(engine.runner);
   feed({});  // the pending token, whose logits nobody asked for
   const size_t n_vocab = engine.runner.config().n_vocab;
   for (size_t first = 0; first < ids.size();) {

@@ -19,8 +19,8 @@ struct Engine::Impl {
   rwkv7::ModelSource source;
   ModelInfo info;
   Tokenizer tokenizer;
-  uint32_t chunk;  // tokens of one step at most; recover() halves it
   Runner runner;
+  uint32_t chunk;  // tokens of one step at most; recover() halves it
   bool profiling;
   const std::atomic<bool>* cancel;
   std::function<void(const std::string& what)> on_recovery;

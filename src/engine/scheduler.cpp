@@ -163,6 +163,7 @@ void check_request(const Engine::Impl& engine, const ScheduledRequest& request, 
 std::vector<Completion> run_requests(Engine::Impl& engine, std::span<const ScheduledRequest> requests) {
   std::set<const Session::Impl*> seen;
   for (const ScheduledRequest& request : requests) check_request(engine, request, seen);
+  const Runner::InUse in_use(engine.runner);
   for (const ScheduledRequest& request : requests) request.session->shorten_past();
   std::vector<Active> actives;
   actives.reserve(requests.size());
@@ -187,6 +188,7 @@ std::vector<Completion> run_requests(Engine::Impl& engine, std::span<const Sched
   engine.runner.forget_sampled();
   std::vector<Completion> completions;
   for (Active& active : actives) completions.push_back(active.take());
+  engine.runner.end_of_answer();
   return completions;
 }
 

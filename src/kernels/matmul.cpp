@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/bytes.hpp"
+#include "kernels/tuning.hpp"
 
 namespace ravenwing::kernels {
 namespace {
@@ -88,8 +89,7 @@ std::vector<Window> windows(const std::vector<Piece>& pieces, uint64_t limit, ui
   return result;
 }
 
-/// The kernels of a product: few columns, many, many on subgroup matrices.
-enum class Kernel : uint8_t { vec, mat, tile };
+using Kernel = MatMulKernel;
 
 /// The kernel for a product, and what one of its workgroups covers.
 struct Shape {
@@ -98,6 +98,7 @@ struct Shape {
   uint32_t columns = kMatColumns;
   MatMulTile tile = {};
   uint32_t n_parts = 1;  // of each row's inputs, for a workgroup each
+  uint32_t lanes = 0;    // of a workgroup that sums a row; 0: by its inputs
 };
 
 VecTeam choose_team(const Context& context, VecTeam wanted) {
@@ -113,11 +114,11 @@ struct TileCost {
   uint32_t alone_us, full_us;
 };
 // Large ones read weights and inputs seldom, small ones keep many cores busy; those of five are for widths of 2560.
-constexpr TileCost kTiles[] = {{{2, 2, 1, 5, 4, 32}, 98, 136},   {{2, 2, 1, 4, 4, 32}, 76, 99},
-                               {{1, 4, 2, 5, 2, 32}, 51, 51},    {{2, 2, 1, 2, 2, 64, 4}, 28, 41},
-                               {{2, 2, 2, 2, 2, 64, 2}, 25, 25}, {{5, 1, 2, 1, 2, 64, 2}, 25, 25},
-                               {{2, 1, 2, 1, 2, 64, 2}, 17, 21}, {{2, 1, 4, 1, 2, 64, 2}, 14, 14},
-                               {{2, 1, 2, 1, 1, 64, 4}, 13, 21}, {{1, 1, 4, 1, 1, 64, 2}, 8, 11}};
+constexpr TileCost kTiles[] = {
+    {{2, 2, 1, 5, 4, 32}, 98, 136},   {{2, 2, 1, 4, 5, 32}, 86, 111},   {{2, 2, 1, 4, 4, 32}, 76, 99},
+    {{1, 4, 2, 5, 2, 32}, 51, 51},    {{2, 2, 1, 2, 2, 64, 4}, 28, 41}, {{2, 2, 2, 2, 2, 64, 2}, 25, 25},
+    {{5, 1, 2, 1, 2, 64, 2}, 25, 25}, {{2, 1, 2, 1, 2, 64, 2}, 17, 21}, {{2, 1, 4, 1, 2, 64, 2}, 14, 14},
+    {{2, 1, 2, 1, 1, 64, 4}, 13, 21}, {{1, 1, 4, 1, 1, 64, 2}, 8, 11}};
 /// Numbers of parts that are tried, the inputs that a part is a multiple of, and what the dispatch that sums parts
 /// takes at least.
 constexpr uint32_t kParts[] = {1, 2, kMatMulPartsMax}, kPartUnit = 256, kSumPartsUs = 6;
@@ -232,6 +233,21 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   return best;
 }
 
+/// What was measured to be fastest, where nothing else is asked for, and where rows are not shared, as they were not.
+const MatMulChoice* tuned_choice(const Context& context, const MatMul& product, WeightFormat format,
+                                 uint32_t n_columns) {
+  if (context.tuning == nullptr || product.mode == MatMulMode::exact || product.tile ||
+      product.vec_team != VecTeam::automatic || product.parts.size > 0)
+    return nullptr;
+  return context.tuning->find(product, format, n_columns);
+}
+
+Shape shape_of(const MatMulChoice& choice, const gpu::MatrixShape& matrix) {
+  if (choice.kernel == Kernel::tile) return shape_of(choice.tile, matrix);
+  if (choice.kernel == Kernel::mat) return {};
+  return {.kernel = Kernel::vec, .rows = 4 * choice.quads, .columns = choice.columns, .lanes = choice.lanes};
+}
+
 Shape choose_shape(const Context& context, const MatMul& product, VecTeam team, uint32_t n_columns) {
   const uint32_t vec_rows = 4 * (team == VecTeam::subgroup ? kVecSubgroups : 1);
   if (product.mode == MatMulMode::exact) return {Kernel::vec, vec_rows, kExactColumns};
@@ -253,6 +269,7 @@ gpu::ShaderVariant vec_variant(const Context& context, VecTeam team, const Shape
   // Sums on T0 halve the workgroup again and again.
   uint32_t workgroup = std::clamp(t0 ? std::bit_floor(n_units) : uint32_t(round_up(n_units, kVecWorkgroupMin)),
                                   kVecWorkgroupMin, t0 ? kVecWorkgroupMaxT0 : kVecWorkgroupMax);
+  if (shape.lanes > 0) workgroup = shape.lanes;
   // Subgroups of every size the device may choose share the rows; the workgroup is sized for its largest.
   if (team == VecTeam::subgroup)
     workgroup = std::min(kVecSubgroups * context.recorder.device().info().subgroup_size_max, 256u);
@@ -329,9 +346,11 @@ void sum_parts(const Context& context, const MatMul& product, uint32_t n_parts, 
 
 void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const MatMul& product, const Window& window) {
   const uint32_t n_columns = product.over_outputs ? context.n_outputs : context.n_tokens;
-  const VecTeam team = choose_team(context, product.vec_team);
   const MatrixView& weights = window.pieces.front().segment.weights;
-  const Shape shape = choose_shape(context, product, team, n_columns);
+  const MatMulChoice* tuned = tuned_choice(context, product, weights.format, n_columns);
+  const VecTeam team = choose_team(context, tuned ? tuned->team : product.vec_team);
+  const Shape shape = tuned ? shape_of(*tuned, context.recorder.device().matrix_shape())
+                            : choose_shape(context, product, team, n_columns);
   // Of the whole product, so that the order of sums does not depend on how it was split.
   uint32_t n_in_max = 0;
   for (const MatMulSegment& segment : product.segments) n_in_max = std::max(n_in_max, segment.weights.n_in);
@@ -398,6 +417,11 @@ LotModule lot_module(WeightFormat format) {
     default:
       return {"lot_units"};
   }
+}
+
+std::string name(const MatMulTile& tile) {
+  return fmt::format("{}/{}/{}/{}/{}/{}/{}", tile.subgroups_m, tile.subgroups_n, tile.subgroups_k, tile.tiles_m,
+                     tile.tiles_n, tile.depth, tile.sets);
 }
 
 std::vector<MatMulTile> tiles_of(const gpu::Device& device) {

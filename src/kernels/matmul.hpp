@@ -37,7 +37,11 @@ struct MatMulTile {
   uint32_t tiles_m = 1, tiles_n = 1;
   uint32_t depth = 32;
   uint32_t sets = 1;
+  bool operator==(const MatMulTile&) const = default;
 };
+
+/// SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH/SETS.
+std::string name(const MatMulTile& tile);
 
 struct MatMul {
   std::string label;

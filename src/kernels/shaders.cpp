@@ -1,6 +1,9 @@
 // src/kernels/shaders.cpp: the shader library.
 #include "kernels/shaders.hpp"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -19,6 +22,13 @@ gpu::ShaderLibrary shader_library() {
     library.emplace(shader.name, std::move(text));
   }
   return library;
+}
+
+uint64_t shaders_hash() {
+  uint64_t hash = 0;
+  for (const auto& [name, text] : shader_library())
+    hash = XXH3_64bits_withSeed(text.data(), text.size(), XXH3_64bits_withSeed(name.data(), name.size(), hash));
+  return hash;
 }
 
 }  // namespace ravenwing::kernels

@@ -16,4 +16,7 @@ std::span<const EmbeddedShader> embedded_shaders();
 
 gpu::ShaderLibrary shader_library();
 
+/// Tells libraries of other texts apart.
+uint64_t shaders_hash();
+
 }  // namespace ravenwing::kernels

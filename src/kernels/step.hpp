@@ -7,6 +7,8 @@
 
 namespace ravenwing::kernels {
 
+struct Tuning;
+
 /// The buffers that every kernel of a step reads.
 struct StepBuffers {
   gpu::BufferView step;     // StepInput::bytes(tokens_max)
@@ -20,6 +22,7 @@ struct Context {
   gpu::Recorder& recorder;
   StepBuffers buffers;
   uint32_t n_tokens = 0, n_chunks = 0, n_outputs = 0;
+  const Tuning* tuning = nullptr;  // null: the built-in choices (kernels/tuning.hpp)
 
   gpu::Tier tier() const { return recorder.device().tier(); }
   /// Bytes of one activation.

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "base/bytes.hpp"
+#include "kernels/tuning.hpp"
 
 namespace ravenwing::kernels {
 namespace {
@@ -18,9 +19,6 @@ constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsRowsMany = 64, kPair
 constexpr uint32_t kPairsBlocks[] = {16, 8};
 // Tokens a chunk up to which the form `tokens` is the fastest of three, and from which `pairs` is (H200).
 constexpr uint32_t kTokensFew = 4, kTokensMany = 32;
-/// `tokens` and `pairs` were timed on a GPU, but compared with the oracle on software Vulkan only: set this once the
-/// suites time_mix, slow and t2 have passed on hardware.
-constexpr bool kFastFormsProven = true;
 constexpr uint32_t kNormTokens = 16;      // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
 
@@ -29,18 +27,6 @@ uint32_t block_tokens(const Context& context, uint32_t head_size) {
   const uint32_t token_bytes = head_size * 7 * 4 + head_size / 4 * 8 + 8;
   const uint32_t room = context.recorder.device().limits().workgroup_storage_bytes_max;
   return std::bit_floor(std::clamp(room / token_bytes, 1u, std::min(kBlockMax, head_size)));
-}
-
-uint32_t shares_of(const Context& context, uint32_t head_size) {
-  const DeviceInfo& device = context.recorder.device().info();
-  if (device.software) return 0;
-  if (context.tier() == gpu::Tier::t0) return 1;
-  // A state of 64 x 64 is too little work for 64 invocations that wait for each other's sums.
-  uint32_t shares = kSharesMax;
-  while (shares > 1 && (head_size * shares > device.limits.invocations_per_workgroup_max ||
-                        head_size / 4 % shares != 0 || shares > device.subgroup_size_min))
-    shares /= 2;
-  return shares;
 }
 
 /// The largest power of two of neighbours that each have a part of a row of `quads`, at most `most`.
@@ -56,13 +42,13 @@ struct PairsShape {
   uint32_t block = 0;          // tokens prepared at a time; 0: the device has no room for them
 };
 
-PairsShape pairs_shape(const Context& context, uint32_t n_embd, uint32_t head_size) {
+PairsShape pairs_shape(const gpu::Device& device, uint32_t n_embd, uint32_t head_size, uint32_t n_chunks) {
   PairsShape shape;
   // Few rows fill the GPU when there are few heads; each workgroup prepares the same keys anew, so that many are
   // cheaper when there are many.
-  if (head_size % kPairsRowsMany == 0 && context.n_chunks * (n_embd / head_size) >= kPairsHeadsMany)
+  if (head_size % kPairsRowsMany == 0 && n_chunks * (n_embd / head_size) >= kPairsHeadsMany)
     shape.rows = kPairsRowsMany;
-  const uint32_t room = context.recorder.device().limits().workgroup_storage_bytes_max;
+  const uint32_t room = device.limits().workgroup_storage_bytes_max;
   for (const uint32_t block : kPairsBlocks) {
     // Of two blocks nine vectors and ten numbers a pair, v of each token.
     if (shape.block == 0 && 4 * block * (9 * head_size + 10 + 2 * shape.rows) <= room) shape.block = block;
@@ -70,13 +56,18 @@ PairsShape pairs_shape(const Context& context, uint32_t n_embd, uint32_t head_si
   return shape;
 }
 
-/// Whether the device can compute heads of a size in a form.
+PairsShape pairs_shape(const Context& context, const TimeMix& op) {
+  return pairs_shape(context.recorder.device(), op.n_embd, op.head_size, context.n_chunks);
+}
+
 bool has_form(const Context& context, const TimeMix& op, TimeMixForm form) {
-  if (form == TimeMixForm::blocks) return true;
-  if (context.tier() == gpu::Tier::t0) return false;
-  return form == TimeMixForm::tokens ||
-         (op.head_size % kPairsRows == 0 && context.recorder.device().info().subgroup_size_min >= kPairsShares &&
-          pairs_shape(context, op.n_embd, op.head_size).block > 0);
+  return has_time_mix_form(context.recorder.device(), form, op.n_embd, op.head_size, context.n_chunks);
+}
+
+/// What was measured to be fastest, where nothing else is asked for.
+const TimeMixChoice* tuned_choice(const Context& context, const TimeMix& op) {
+  if (context.tuning == nullptr || op.exact || op.form || op.shares) return nullptr;
+  return context.tuning->find(op, context.n_chunks, context.n_tokens);
 }
 
 TimeMixForm form_of(const Context& context, const TimeMix& op) {
@@ -84,6 +75,7 @@ TimeMixForm form_of(const Context& context, const TimeMix& op) {
     RAVENWING_CHECK(has_form(context, op, *op.form));
     return *op.form;
   }
+  if (const TimeMixChoice* tuned = tuned_choice(context, op)) return tuned->form;
   // Software compiles each shader for seconds.
   if (!kFastFormsProven || op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
   TimeMixForm form = TimeMixForm::blocks;
@@ -100,7 +92,9 @@ gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
   variant.constants.emplace_back("HEAD_SIZE", op.head_size);
   variant.constants.emplace_back("BLOCK", block_tokens(context, op.head_size));
   variant.constants.emplace_back("QUADS", op.head_size / 4);
-  const uint32_t shares = op.shares.value_or(shares_of(context, op.head_size));
+  const TimeMixChoice* tuned = tuned_choice(context, op);
+  const uint32_t shares =
+      tuned ? tuned->shares : op.shares.value_or(time_mix_shares(context.recorder.device(), op.head_size));
   variant.modules.emplace_back("state", shares > 0 ? "state_registers" : "state_loops");
   variant.modules.emplace_back("share", shares > 1 ? "share_subgroup" : "share_alone");
   if (shares > 0) {
@@ -131,13 +125,34 @@ gpu::ShaderVariant tokens_variant(const Context& context, const TimeMix& op) {
 gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_pairs", kPairsShares);
   variant.modules.push_back(stored_module(op.storage));
-  const PairsShape shape = pairs_shape(context, op.n_embd, op.head_size);
+  const PairsShape shape = pairs_shape(context, op);
   variant.constants.insert(variant.constants.end(),
                            {{"ROWS", shape.rows}, {"BLOCK", shape.block}, {"PAIRS", shape.block / 2}});
   return variant;
 }
 
 }  // namespace
+
+bool has_time_mix_form(const gpu::Device& device, TimeMixForm form, uint32_t n_embd, uint32_t head_size,
+                       uint32_t n_chunks) {
+  if (form == TimeMixForm::blocks) return true;
+  if (device.tier() == gpu::Tier::t0) return false;
+  return form == TimeMixForm::tokens ||
+         (head_size % kPairsRows == 0 && device.info().subgroup_size_min >= kPairsShares &&
+          pairs_shape(device, n_embd, head_size, n_chunks).block > 0);
+}
+
+uint32_t time_mix_shares(const gpu::Device& gpu, uint32_t head_size) {
+  const DeviceInfo& device = gpu.info();
+  if (device.software) return 0;
+  if (gpu.tier() == gpu::Tier::t0) return 1;
+  // A state of 64 x 64 is too little work for 64 invocations that wait for each other's sums.
+  uint32_t shares = kSharesMax;
+  while (shares > 1 && (head_size * shares > device.limits.invocations_per_workgroup_max ||
+                        head_size / 4 % shares != 0 || shares > device.subgroup_size_min))
+    shares /= 2;
+  return shares;
+}
 
 void time_mix(const Context& context, const TimeMix& op) {
   struct Immediates {
@@ -163,7 +178,7 @@ void time_mix(const Context& context, const TimeMix& op) {
     case TimeMixForm::tokens:
       return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
     case TimeMixForm::pairs: {
-      const uint32_t parts = op.head_size / pairs_shape(context, op.n_embd, op.head_size).rows;
+      const uint32_t parts = op.head_size / pairs_shape(context, op).rows;
       dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
                work);
       gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairsShares);

@@ -15,10 +15,17 @@ enum class TimeMixForm : uint8_t {
            // subgroups of 8 and more, heads of a multiple of 32 channels
 };
 
+/// `tokens` and `pairs` were timed on a GPU, but compared with the oracle on software Vulkan only: set this once the
+/// suites time_mix, slow and t2 have passed on hardware.
+inline constexpr bool kFastFormsProven = true;
+
+/// Channels of a head at most.
+inline constexpr uint32_t kHeadSizeMax = 128;
+
 struct TimeMix {
   std::string label;
   uint32_t n_embd = 0;
-  uint32_t head_size = 0;  // a multiple of 4, at most 128
+  uint32_t head_size = 0;  // a multiple of 4, at most kHeadSizeMax
   bool first_layer = false;
   float epsilon = 0;                         // of the group norm
   gpu::BufferView r_k_v;                     // [3, tokens_max, act_stride(n_embd)] Act
@@ -40,5 +47,12 @@ struct TimeMix {
 /// S <- S diag(w) - (S kk)(kk a)^T + v k^T;  gated = (group_norm(S r) + (sum r k r_k) v) g. Source: RWKV-LM,
 /// rwkv_v7_numpy.py. Moves 8 n_embd head_size bytes of state per chunk, half of that in f16.
 void time_mix(const Context& context, const TimeMix& op);
+
+/// Whether a device can compute heads of a size in a form, in steps of so many chunks.
+bool has_time_mix_form(const gpu::Device& device, TimeMixForm form, uint32_t n_embd, uint32_t head_size,
+                       uint32_t n_chunks);
+/// The most invocations for a row of the form `blocks`: each power of two up to it will do, it itself is taken where
+/// nothing else is asked for. 0: software, which has only that.
+uint32_t time_mix_shares(const gpu::Device& device, uint32_t head_size);
 
 }  // namespace ravenwing::kernels

@@ -8,8 +8,10 @@
 #include <future>
 #include <utility>
 
+#include "base/text.hpp"
 #include "kernels/limits.hpp"
 #include "kernels/shaders.hpp"
+#include "model/background_tuner.hpp"
 #include "model/rwkv7_forward.hpp"
 #include "model/tier_ladder.hpp"
 
@@ -18,15 +20,12 @@ namespace {
 
 /// Tokens that the GPU's working memory is made for. Shaders have it as a constant: few values, so that their caches
 /// serve every chunk size.
-uint32_t tokens_max_of(const EngineOptions& options) {
-  return std::max(EngineOptions{}.chunk, std::bit_ceil(options.chunk));
-}
+uint32_t tokens_max_of(uint32_t chunk) { return std::max(EngineOptions::kChunkDefault, std::bit_ceil(chunk)); }
 
 rwkv7::ModelOptions model_options(const EngineOptions& options) {
   rwkv7::ModelOptions result;
   result.n_slots = options.max_sessions;
   result.states = options.state_storage;
-  result.tokens_max = tokens_max_of(options);
   result.mode = mode_of(options);
   result.lazy = options.load == LoadMode::lazy;
   result.compile_ahead = true;
@@ -40,10 +39,6 @@ rwkv7::Progress progress_of(const EngineOptions& options, uint64_t done_before) 
     if (report) report(done_before + done, done_before + total);
   };
 }
-
-}  // namespace
-
-namespace {
 
 /// Which steps are known to have ended.
 class StepLog {
@@ -70,9 +65,62 @@ class StepLog {
 
 }  // namespace
 
+/// Of a device that is open, unless the caller does without.
+std::optional<TuningFile> tuning_of(const gpu::Device& device, const EngineOptions& options) {
+  if (!uses_tuning(options)) return std::nullopt;
+  return tuning_file_of(device);
+}
+
+/// Jobs for idle times: none where there is nowhere to keep what they give.
+std::unique_ptr<BackgroundTuner> make_tuner(const gpu::Device& device, const rwkv7::ModelSource& source,
+                                            std::span<const format::WeightFormat> low_rank_formats,
+                                            const EngineOptions& options, const TuningFile& known) {
+  if (known.path().empty() || options.tuning != TuningMode::automatic || !tunes_in_background(device.info()))
+    return nullptr;
+  std::vector<TuningJob> jobs = tuning_jobs(source, low_rank_formats, {});
+  std::erase_if(jobs, [&](const TuningJob& job) { return known.find(job.subject) != nullptr; });
+  BackgroundTuner::Options tuner{.selector = options.device, .device = {}, .quiet = quiet_before_tuning()};
+  tuner.device.tier = device.tier();
+  tuner.device.cache_folder = pipeline_folder(options.pipeline_cache);
+  tuner.device.validate = device.info().validated;
+  return std::make_unique<BackgroundTuner>(std::move(tuner), std::move(jobs));
+}
+
 struct Runner::Impl {
   Impl(format::ModelFile& model_file, const rwkv7::ModelSource& model_source, const EngineOptions& engine_options)
       : file(model_file), source(model_source), options(engine_options) {}
+
+  /// What was tuned for the device that is open, and the chunk that follows.
+  void tune(rwkv7::ModelOptions& model_options) {
+    tuning_file = tuning_of(*device, options);
+    use = {};
+    tuned_chunk.reset();
+    model_options.tuning = {};
+    if (tuning_file) {
+      TunedChoices choices = choices_of(*tuning_file, *device);
+      use.file = tuning_file->path();
+      use.n_choices = choices.kernels.matmuls.size() + choices.kernels.time_mixes.size();
+      use.warning = tuning_file->warning();
+      if (choices.n_refused > 0) {
+        use.warning = fmt::format("{} has {} choices that this device does not have, which were ignored",
+                                  quoted(tuning_file->path().native(), 400), choices.n_refused);
+      }
+      model_options.tuning = std::move(choices.kernels);
+      if (!options.chunk) tuned_chunk = ravenwing::tuned_chunk(*tuning_file, source.config);
+    }
+    set_chunk(options.chunk ? *options.chunk : tuned_chunk.value_or(EngineOptions::kChunkDefault), model_options);
+  }
+  void set_chunk(uint32_t wanted, rwkv7::ModelOptions& model_options) {
+    chunk = wanted;
+    model_options.tokens_max = tokens_max_of(chunk);
+  }
+  /// Whether a smaller chunk than the tuned one is worth a try.
+  bool give_up_chunk(rwkv7::ModelOptions& model_options) {
+    if (!tuned_chunk || *tuned_chunk <= EngineOptions::kChunkDefault) return false;
+    tuned_chunk.reset();
+    set_chunk(EngineOptions::kChunkDefault, model_options);
+    return true;
+  }
 
   void open(TierLadder& ladder) {
     const auto begin = std::chrono::steady_clock::now();
@@ -102,6 +150,11 @@ struct Runner::Impl {
   std::unique_ptr<gpu::Device> device;
   std::unique_ptr<rwkv7::Model> model;
   StepLog log;
+  uint32_t chunk = 0;
+  std::optional<uint32_t> tuned_chunk;
+  std::optional<TuningFile> tuning_file;
+  TuningUse use;
+  std::unique_ptr<BackgroundTuner> tuner;  // last: its thread ends first
 };
 
 void retest_tier(const rwkv7::ModelSource& source, const EngineOptions& options) {
@@ -122,6 +175,7 @@ void Runner::Impl::load() {
   model_option.placement.low_rank_formats = formats.get();
   if (full) file.keep(on_read);
   model_option.token = ladder.token_use(device->info());
+  tune(model_option);
   while (!model) {
     try {
       model = std::make_unique<rwkv7::Model>(*device, file, source, model_option,
@@ -132,9 +186,14 @@ void Runner::Impl::load() {
       ladder.step_down(error);
       open(ladder);
       model_option.token = ladder.token_use(device->info());
+      tune(model_option);
+    } catch (const Error& error) {
+      const bool no_room = error.code() == ErrorCode::unsupported || error.code() == ErrorCode::out_of_memory;
+      if (!no_room || !give_up_chunk(model_option)) throw;
     }
   }
   file.forget();
+  if (tuning_file) tuner = make_tuner(*device, source, model_option.placement.low_rank_formats, options, *tuning_file);
 }
 
 Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const EngineOptions& options)
@@ -147,6 +206,7 @@ bool Runner::is_lost() const { return impl_->device->is_lost(); }
 uint32_t Runner::tokens_at_risk() const { return impl_->log.tokens_at_risk(); }
 
 void Runner::reopen() {
+  impl_->tuner.reset();
   impl_->model.reset();
   impl_->log = {};
   impl_->load();
@@ -202,6 +262,21 @@ StepProfile Runner::profile(const kernels::StepInput& input) {
 MeasuredLimits Runner::measure_limits() {
   gpu::PipelineCache pipelines(*impl_->device, kernels::shader_library());
   return kernels::measure_limits(pipelines);
+}
+
+TuningUse Runner::tuning() const {
+  TuningUse use = impl_->use;
+  if (!impl_->tuner) return use;
+  use.n_measured = impl_->tuner->n_measured();
+  use.measuring = impl_->tuner->measuring();
+  return use;
+}
+uint32_t Runner::chunk() const { return impl_->chunk; }
+void Runner::end_of_answer() {
+  if (impl_->tuner) impl_->tuner->end_of_answer();
+}
+Runner::InUse::InUse(Runner& runner) {
+  if (runner.impl_->tuner) busy.emplace(runner.impl_->tuner->gate());
 }
 
 void Runner::submit(const kernels::StepInput& input) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/idle_gate.hpp"
 #include "kernels/step_input.hpp"
 #include "model/rwkv7_tensors.hpp"
 #include "ravenwing/device_info.hpp"
@@ -41,9 +43,20 @@ class Runner {
   double device_ms() const;
   PipelineCacheUse pipeline_cache() const;
   StepCacheUse step_caches() const;
+  TuningUse tuning() const;
+  /// Tokens of one step at most: as asked for, as tuned, or the default.
+  uint32_t chunk() const;
   /// Tokens and outputs of one step at most.
   uint32_t tokens_max() const;
   uint32_t outputs_max() const;
+
+  /// To be held by a call that runs steps: nothing is tuned meanwhile.
+  struct InUse {
+    explicit InUse(Runner& runner);
+    std::optional<IdleGate::Busy> busy;
+  };
+  /// From now on the device may be tuned while it is idle.
+  void end_of_answer();
 
   void submit(const kernels::StepInput& input);
   /// Times a step, by dispatches and as a whole. The states advance by several such steps. Needs

@@ -154,11 +154,9 @@ const gpu::Plan& Model::plan(const Bucket& bucket) {
 }
 
 kernels::Context Model::context(gpu::Recorder& recorder, const Bucket& bucket) const {
-  return {recorder,
-          {scratch_.step, states_.control(), options_.tokens_max},
-          bucket.n_tokens,
-          bucket.n_chunks,
-          bucket.n_outputs};
+  return {recorder,         {scratch_.step, states_.control(), options_.tokens_max},
+          bucket.n_tokens,  bucket.n_chunks,
+          bucket.n_outputs, &options_.tuning};
 }
 
 void Model::make_token() {

@@ -7,7 +7,7 @@
 
 #include "gpu/readback.hpp"
 #include "gpu/uniforms.hpp"
-#include "kernels/matmul.hpp"
+#include "kernels/tuning.hpp"
 #include "model/rwkv7_token.hpp"
 #include "ravenwing/profile.hpp"
 
@@ -26,6 +26,7 @@ struct ModelOptions {
   kernels::TokenUse token = kernels::TokenUse::none;
   uint32_t token_workgroups = 0;  // 0: as many as run at a time
   bool compile_ahead = false;     // while weights are loaded: what decoding one text and prefill in full steps need
+  kernels::Tuning tuning{};       // exact mode knows none of it
 };
 
 using kernels::Sampled;

@@ -22,21 +22,16 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-bool tests(const DeviceInfo& device) {
-  const std::string wanted = variable("RAVENWING_SELF_TEST");
+/// What a variable says, if it says anything.
+std::optional<bool> always_or_never(const char* name) {
+  const std::string wanted = variable(name);
   if (wanted == "always") return true;
   if (wanted == "never") return false;
-  if (!wanted.empty())
-    fail(ErrorCode::bad_request, "RAVENWING_SELF_TEST is {}: must be always, never or empty", quoted(wanted));
-  return !device.software;
+  if (!wanted.empty()) fail(ErrorCode::bad_request, "{} is {}: must be always, never or empty", name, quoted(wanted));
+  return std::nullopt;
 }
 
-uint64_t shaders_hash() {
-  uint64_t hash = 0;
-  for (const auto& [name, text] : kernels::shader_library())
-    hash = XXH3_64bits_withSeed(text.data(), text.size(), XXH3_64bits_withSeed(name.data(), name.size(), hash));
-  return hash;
-}
+bool tests(const DeviceInfo& device) { return always_or_never("RAVENWING_SELF_TEST").value_or(!device.software); }
 
 Verdict bad(std::string_view what, std::string_view why) {
   return {Verdict::State::bad, fmt::format("{} ({})", what, why.substr(0, std::min(why.find('\n'), kReasonMax)))};
@@ -53,6 +48,18 @@ kernels::MatMulMode mode_of(const EngineOptions& options) {
 bool keeps_checks(const DeviceInfo& device, bool safe) {
   const std::string wanted = variable("RAVENWING_VALIDATE");
   return device.software || safe || (!wanted.empty() && wanted != "0");
+}
+
+bool uses_tuning(const EngineOptions& options) {
+  return !options.exact && options.tuning != TuningMode::off && always_or_never("RAVENWING_TUNING").value_or(true);
+}
+
+bool tunes_in_background(const DeviceInfo& device) {
+  return always_or_never("RAVENWING_TUNING").value_or(!device.software);
+}
+
+std::chrono::milliseconds quiet_before_tuning() {
+  return std::chrono::milliseconds(always_or_never("RAVENWING_TUNING") ? 100 : 2000);
 }
 
 std::filesystem::path pipeline_folder(bool wanted) {
@@ -113,7 +120,7 @@ Verdicts& TierLadder::verdicts(const DeviceInfo& device) {
                                        device.backend, rwkv7::miniature_formats(source_));
   const std::string key =
       fmt::format("{}; driver {}; WebGPU {}; build {}; shaders {:016x}", kept, device.driver, gpu::library_id(),
-                  binary_id(reinterpret_cast<const void*>(&tests)), shaders_hash());
+                  binary_id(reinterpret_cast<const void*>(&tests)), kernels::shaders_hash());
   std::filesystem::path path;
   if (const auto folder = cache_folder())
     path = *folder / "self-test" / fmt::format("{:016x}", XXH3_64bits(kept.data(), kept.size()));

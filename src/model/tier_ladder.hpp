@@ -1,6 +1,7 @@
 // Choosing the tier that an engine runs at: the adapter's best whose kernels are right.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,14 @@ kernels::MatMulMode mode_of(const EngineOptions& options);
 /// Whether WebGPU checks calls and indices on a device even where kernels are known to be right: on software, and where
 /// the caller or RAVENWING_VALIDATE wants it.
 bool keeps_checks(const DeviceInfo& device, bool safe);
+
+/// Whether an engine takes what was tuned: RAVENWING_TUNING `never` does without, as the option.
+bool uses_tuning(const EngineOptions& options);
+
+/// Whether a device is tuned while it is idle: software only where RAVENWING_TUNING is `always`.
+bool tunes_in_background(const DeviceInfo& device);
+/// For how long it must have been idle; less where RAVENWING_TUNING is `always`.
+std::chrono::milliseconds quiet_before_tuning();
 
 /// Where compiled shaders are kept; "": nowhere.
 std::filesystem::path pipeline_folder(bool wanted);

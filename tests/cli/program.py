@@ -13,7 +13,7 @@ PROGRAM = os.environ.get("RAVENWING_PROGRAM", "build/dev/bin/ravenwing")
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 DEMO_MODEL = os.path.join(ROOT, "models/demo/tiny-rwkv7-Q4_K_M.gguf")
 GOLDEN = os.path.join(ROOT, "tests/data/golden")
-COMMANDS = ("generate", "chat", "bench", "profile", "inspect", "devices", "doctor", "tokenize", "perplexity", "logits",
+COMMANDS = ("generate", "chat", "bench", "profile", "tune", "inspect", "devices", "doctor", "tokenize", "perplexity", "logits",
             "completion", "man")
 
 # The user's cache of compiled shaders is left alone.

@@ -88,7 +88,8 @@ void MatMulScene::add_regions() {
   if (case_.n_parts > 0) {
     const size_t n = size_t(case_.n_parts) * std::bit_ceil(case_.n_columns) * case_.segments.front().n_rows;
     parts_ = gpu_.device.create_storage(n * 4, gpu::Account::scratch, "parts");
-    gpu_.device.write(parts_, 0, std::as_bytes(std::span(std::vector<float>(n, NAN))));
+    const std::vector<float> nothing(n, NAN);
+    gpu_.device.write(parts_, 0, std::as_bytes(std::span(nothing)));
   }
   before_ = random_values(random_, output_size_, 4);
   if (!case_.output_f32) before_ = as_acts(gpu_, before_);
@@ -116,7 +117,9 @@ void MatMulScene::run() {
     product.n_parts = case_.n_parts;
     if (case_.n_parts > 0) product.parts = parts_;
     product.binding_bytes_max = case_.binding_bytes_max;
-    kernels::matmul(context, gpu_.uniforms, product);
+    kernels::Context tuned = context;
+    tuned.tuning = case_.tuning;
+    kernels::matmul(tuned, gpu_.uniforms, product);
   });
 }
 

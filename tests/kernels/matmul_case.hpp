@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/matmul.hpp"
+#include "kernels/tuning.hpp"
 #include "kernels/values.hpp"
 
 namespace ravenwing::test {
@@ -28,6 +28,7 @@ struct MatMulCase {
   kernels::VecTeam vec_team = kernels::VecTeam::automatic;
   std::optional<kernels::MatMulTile> tile;  // of T2
   uint32_t n_parts = 0;                     // of T2, of products that are accumulated in f32; 0: one
+  const kernels::Tuning* tuning = nullptr;
 };
 
 /// The scene of a case: every segment has its own input and output, at offsets of its own, with a column of canaries

@@ -8,6 +8,7 @@
 #include "base/half.hpp"
 #include "kernels/sequences.hpp"
 #include "kernels/time_mix_ref.hpp"
+#include "kernels/tuning.hpp"
 #include "kernels/values.hpp"
 
 using namespace ravenwing;
@@ -32,6 +33,7 @@ struct Case {
   std::optional<uint32_t> shares;
   std::optional<kernels::TimeMixForm> form;
   StateStorage storage = StateStorage::f32;
+  const kernels::Tuning* tuning = nullptr;  // in place of the form
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -88,6 +90,7 @@ std::vector<float> states_of(std::span<const uint32_t> words, StateStorage stora
 struct Result {
   std::vector<float> gated, v_first;  // [token, n_embd]
   std::vector<float> wkv_state;       // [slot, n_head, head_size, head_size]
+  size_t n_dispatches = 0;
 };
 
 Result run(test::Gpu& gpu, const Case& op, const Data& data) {
@@ -104,7 +107,11 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region state = scene.in_place(stored(data.wkv_state, op.storage)), gated = scene.output_acts(plane_size);
   // The bands around it are watched, what is in it is not.
   const test::Region y = scene.output(size_t(op.tokens_max) * op.n_embd);
-  scene.run([&](const kernels::Context& context) {
+  std::optional<kernels::TimeMixForm> form;
+  if (op.tuning == nullptr) form = op.form.value_or(kernels::TimeMixForm::blocks);
+  scene.run([&](const kernels::Context& plain) {
+    kernels::Context context = plain;
+    context.tuning = op.tuning;
     kernels::time_mix(context, {.label = "test",
                                 .n_embd = op.n_embd,
                                 .head_size = op.head_size,
@@ -118,11 +125,11 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
                                 .storage = op.storage,
                                 .gated = scene.view(gated),
                                 .y = scene.view(y),
-                                .form = op.form.value_or(kernels::TimeMixForm::blocks),
+                                .form = form,
                                 .shares = op.shares});
   });
   return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)),
-          states_of(scene.words(state), op.storage)};
+          states_of(scene.words(state), op.storage), scene.plan().dispatches().size()};
 }
 
 /// The oracle's state and output of one chunk, and how far f32 may be from them.
@@ -289,6 +296,20 @@ TEST_CASE("f16 states: what is too large becomes the largest, ties go away from 
     CHECK(row(3) == std::vector<float>{400, 3, 1, 0.25f});
     CHECK(row(4) == std::vector<float>{-65504, -65504, -65504, -16376});
     CHECK(std::isnan(row(5)[0]));
+  }
+}
+
+TEST_CASE("the form that was tuned for a size is taken for it, and for no other") {
+  kernels::Tuning tuning;
+  tuning.time_mixes[{128, 64, 1, 8}] = {kernels::TimeMixForm::pairs};
+  for (const auto& gpu : test::gpus()) {
+    if (!gpu->half() || !kernels::has_time_mix_form(gpu->device, kernels::TimeMixForm::pairs, 128, 64, 1)) continue;
+    Case op{"tuned", 128, 64, false, {{1, 7}}};
+    op.tuning = &tuning;
+    check_case(*gpu, op);
+    CHECK(run(*gpu, op, make_data(*gpu, op)).n_dispatches == 2);  // the form `pairs` has a norm of its own
+    op.chunks = {{1, 3}};
+    CHECK(run(*gpu, op, make_data(*gpu, op)).n_dispatches == 1);
   }
 }
 

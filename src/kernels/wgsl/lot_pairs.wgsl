@@ -1,8 +1,8 @@
 // What lots of small codes share. Codes of bytes become f16 by masks, elements 0 and 2, 1 and 3, 4 and 6, 5 and 7 of an octet in a
-// word (as in halves2.wgsl); inputs are put in the same order. A code about a middle, times its run's integer scale, is exact, or rounded where both
-// are large; that times the block's d, plus what the middle leaves of the minimum, is rounded as an f16 is. Powers of two go from d to
-// the codes, so that d is not subnormal and nothing overflows where weights do not. f16 are converted as words and in pairs: NVIDIA's cores
-// convert single ones, and integers, at an eighth of their speed.
+// word (as in halves2.wgsl); inputs are put in the same order. A code about a middle, times its run's integer scale, is exact, or rounded
+// where both are large; that times the block's d, plus what the middle leaves of the minimum, is rounded as an f16 is. Powers of two go
+// from d to the codes, so that d is not subnormal and nothing overflows where weights do not. f16 are converted as words and in
+// pairs: NVIDIA's cores convert single ones, and integers, at an eighth of their speed.
 //@import half
 fn lot_inputs(octet: vec4<u32>) -> vec4<u32> {
   let low = vec2(octet.x, octet.z);

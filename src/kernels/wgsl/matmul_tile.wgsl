@@ -2,8 +2,8 @@
 // Its subgroups lie SUBGROUPS_M along the rows, SUBGROUPS_N along the columns and SUBGROUPS_K along the inputs; each holds
 // TILES_M x TILES_N sums of MAT_M x MAT_N in f32; where matrices can only be summed in f16 (FOLD), each keeps its elements'
 // f32 in registers and adds the matrix to them after every step. Weights are decoded to f16 into workgroup memory, DEPTH inputs of each of
-// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Inputs are taken in the order in which lots hold their weights. Grid: x, y: tiles of
-// rows over all segments, z: tiles of tokens; those of the same rows run together. Oracle: matmul_ref.cpp.
+// the SUBGROUPS_K slices at a time, and used for all COLUMNS. Inputs are taken in the order in which lots hold their weights. Grid: x, y:
+// tiles of rows over all segments, z: tiles of tokens; those of the same rows run together. Oracle: matmul_ref.cpp.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -69,8 +69,8 @@ var<workgroup> unfolded: array<f16, SUBGROUPS * MATRIX>;
 //@end
 alias Sums = subgroup_matrix_result<Sum, MAT_N, MAT_M>;
 
-// Octets of f16: rows, then columns. In the end sums go out through the same memory, STORE_N matrices of each subgroup at a time, four in an
-// octet's place.
+// Octets of f16: rows, then columns. In the end sums go out through the same memory, STORE_N matrices of each subgroup at a time, four
+// in an octet's place.
 var<workgroup> tiles: array<vec4<u32>, max((ROWS + COLUMNS) * STRIDE, SUBGROUPS * STORE_N * MATRIX / 4u)>;
 
 // The first ones of what an invocation stages; others lie ROWS_APART and COLUMNS_APART further on.
@@ -174,7 +174,6 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
     return;
   }
   let segment = segment_of(group);
-  let n_in = segment.n_in;
   let row_first = (group - segment.group_begin) * ROWS;
   let place = place_of(subgroup);
   //@repeat I TILES_M
@@ -199,7 +198,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   //@repeat S SETS
   //@repeat W LOTS_EACH
-  var lot_$S_$W = load_lot(weights_$W, n_in, min(lot_first + $Su * STEP_LOTS + own.lot, n_lots - 1u));
+  var lot_$S_$W = load_lot(weights_$W, segment.n_in, min(lot_first + $Su * STEP_LOTS + own.lot, n_lots - 1u));
   //@end
   //@repeat X OCTETS_EACH
   var input_$S_$X = input[inputs_$X + min(input_octet(lot_first + $Su * STEP_LOTS, own.octet), last_octet)];
@@ -254,7 +253,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
     next += SETS * STEP_LOTS;
     //@repeat S SETS
     //@repeat W LOTS_EACH
-    lot_$S_$W = load_lot(weights_$W, n_in, min(next + $Su * STEP_LOTS + own.lot, n_lots - 1u));
+    lot_$S_$W = load_lot(weights_$W, segment.n_in, min(next + $Su * STEP_LOTS + own.lot, n_lots - 1u));
     //@end
     //@repeat X OCTETS_EACH
     input_$S_$X = input[inputs_$X + min(input_octet(next + $Su * STEP_LOTS, own.octet), last_octet)];
@@ -277,8 +276,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   //@end
   if ($Ju % STORE_N == STORE_N - 1u) {
     workgroupBarrier();
-    store_matrices(segment, row_first + place.row + $Iu * MAT_M, column_first + place.column + $Ju / STORE_N * STORE_N * MAT_N, n_columns, place,
-                   in_subgroup);
+    let column = column_first + place.column + $Ju / STORE_N * STORE_N * MAT_N;
+    store_matrices(segment, row_first + place.row + $Iu * MAT_M, column, n_columns, place, in_subgroup);
   }
   //@end
   //@end
