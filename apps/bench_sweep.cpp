@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "bench_commands.hpp"
 #include "bench_print.hpp"
@@ -47,13 +49,16 @@ std::vector<uint32_t> chunks_of(const std::string& range) {
   return chunks;
 }
 
-ChunkReading measure_chunk(const SweepFlags& flags, uint32_t chunk, bool is_first) {
+/// In an engine of its own, which takes the place of the one before.
+ChunkReading measure_chunk(const SweepFlags& flags, uint32_t chunk, std::optional<Engine>& engine) {
   ChunkReading reading{.chunk = chunk};
+  const bool is_first = !engine;
+  engine.reset();
   try {
     const EngineOptions options{.chunk = chunk, .max_sessions = 1, .tuning = TuningMode::kept};
-    Engine engine = is_first ? open_engine(flags.engine, options) : Engine(engine_options(flags.engine, options));
-    reading.tok_s = measure_prefill(engine, flags.n_prompt, flags.repeat);
-    reading.gpu_bytes = engine.memory().peak;
+    engine.emplace(is_first ? open_engine(flags.engine, options) : Engine(engine_options(flags.engine, options)));
+    reading.tok_s = measure_prefill(*engine, flags.n_prompt, flags.repeat);
+    reading.gpu_bytes = engine->memory().peak;
   } catch (const Error& error) {
     // Too much for this device: smaller steps were not.
     if (is_first || (error.code() != ErrorCode::unsupported && error.code() != ErrorCode::out_of_memory)) throw;
@@ -62,7 +67,25 @@ ChunkReading measure_chunk(const SweepFlags& flags, uint32_t chunk, bool is_firs
   return reading;
 }
 
-std::string to_text(const SweepFlags& flags, const std::vector<ChunkReading>& readings, const ChunkReading& best) {
+double speed(const ChunkReading& reading) { return reading.error.empty() ? reading.tok_s.median() : 0; }
+
+const ChunkReading& best_of(const std::vector<ChunkReading>& readings) {
+  return *std::max_element(readings.begin(), readings.end(),
+                           [](const ChunkReading& a, const ChunkReading& b) { return speed(a) < speed(b); });
+}
+
+/// The best so far becomes the tuned chunk, where the default one was measured too and the prompt has room for each.
+std::filesystem::path keep(Engine& engine, const SweepFlags& flags, const std::vector<ChunkReading>& readings) {
+  const auto standard = std::find_if(readings.begin(), readings.end(), [](const ChunkReading& reading) {
+    return reading.chunk == EngineOptions::kChunkDefault;
+  });
+  if (standard == readings.end() || flags.n_prompt < readings.back().chunk) return {};
+  const ChunkReading& best = best_of(readings);
+  return engine.keep_chunk(best.chunk, 1e6 / speed(best), 1e6 / speed(*standard));
+}
+
+std::string to_text(const SweepFlags& flags, const std::vector<ChunkReading>& readings,
+                    const std::filesystem::path& kept) {
   std::string text =
       fmt::format("prefill of {}\n{:>8}{:>12}   {:22}{:>14}\n", flags.n_prompt, "chunk", "tok/s", "", "GPU MB, peak");
   for (const ChunkReading& reading : readings) {
@@ -73,14 +96,18 @@ std::string to_text(const SweepFlags& flags, const std::vector<ChunkReading>& re
                               megabytes(reading.gpu_bytes))
                 : fmt::format("{:>8}   {}\n", reading.chunk, printable(reading.error));
   }
-  return text + fmt::format("best: {}\n", best.chunk);
+  text += fmt::format("best: {}", best_of(readings).chunk);
+  return text + (kept.empty() ? "\n" : fmt::format(", the default from now on ({})\n", printable(kept.native())));
 }
 
-std::string to_json(const SweepFlags& flags, const std::vector<ChunkReading>& readings, const ChunkReading& best) {
-  nlohmann::ordered_json json = {{"prompt_tokens", flags.n_prompt},
-                                 {"repeat", flags.repeat},
-                                 {"best_chunk", best.chunk},
-                                 {"chunks", nlohmann::ordered_json::array()}};
+std::string to_json(const SweepFlags& flags, const std::vector<ChunkReading>& readings,
+                    const std::filesystem::path& kept) {
+  nlohmann::ordered_json json = {
+      {"prompt_tokens", flags.n_prompt},
+      {"repeat", flags.repeat},
+      {"best_chunk", best_of(readings).chunk},
+      {"kept_in", kept.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(kept.native())},
+      {"chunks", nlohmann::ordered_json::array()}};
   for (const ChunkReading& reading : readings) {
     nlohmann::ordered_json row = {{"chunk", reading.chunk}, {"prefill_tok_s", json_of(reading.tok_s)}};
     if (reading.error.empty())
@@ -96,16 +123,15 @@ void run(SweepFlags& flags) {
   const std::vector<uint32_t> chunks = chunks_of(flags.chunk);
   const auto synthetic = use_synthetic(flags.synthetic, flags.engine);
   std::vector<ChunkReading> readings;
+  std::optional<Engine> engine;
+  std::filesystem::path kept;
   for (const uint32_t chunk : chunks) {
     check_interrupted();
-    readings.push_back(measure_chunk(flags, chunk, readings.empty()));
+    readings.push_back(measure_chunk(flags, chunk, engine));
     if (!readings.back().error.empty()) break;
+    kept = keep(*engine, flags, readings);
   }
-  const auto speed = [](const ChunkReading& reading) { return reading.error.empty() ? reading.tok_s.median() : 0; };
-  const ChunkReading& best =
-      *std::max_element(readings.begin(), readings.end(),
-                        [&](const ChunkReading& a, const ChunkReading& b) { return speed(a) < speed(b); });
-  write_out(flags.json ? to_json(flags, readings, best) : to_text(flags, readings, best));
+  write_out(flags.json ? to_json(flags, readings, kept) : to_text(flags, readings, kept));
 }
 
 }  // namespace

@@ -239,6 +239,9 @@ class Engine {
   PipelineCacheUse pipeline_cache() const;
   StepCacheUse step_caches() const;
   TuningUse tuning() const;
+  /// Makes a chunk length the tuned one of this model's shape on this device, for later starts: what a token took with it,
+  /// and with the default. Returns where it is kept; "": nowhere, as without tuning.
+  std::filesystem::path keep_chunk(uint32_t chunk, double us_a_token, double default_us_a_token);
   /// Tokens of one step at most: as asked for, as tuned, or EngineOptions::kChunkDefault; less after the GPU was lost.
   uint32_t chunk() const;
 

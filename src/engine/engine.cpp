@@ -121,6 +121,11 @@ double Engine::first_token_ms() const { return impl_->first_token_ms; }
 PipelineCacheUse Engine::pipeline_cache() const { return impl_->runner.pipeline_cache(); }
 StepCacheUse Engine::step_caches() const { return impl_->runner.step_caches(); }
 TuningUse Engine::tuning() const { return impl_->runner.tuning(); }
+std::filesystem::path Engine::keep_chunk(uint32_t chunk, double us_a_token, double default_us_a_token) {
+  if (chunk == 0 || chunk > EngineOptions::kChunkMax)
+    fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", chunk, EngineOptions::kChunkMax);
+  return impl_->runner.keep_chunk(chunk, us_a_token, default_us_a_token);
+}
 uint32_t Engine::chunk() const { return impl_->chunk; }
 
 Session Engine::new_session() {

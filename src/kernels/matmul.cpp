@@ -233,11 +233,12 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   return best;
 }
 
-/// What was measured to be fastest, where nothing else is asked for, and where rows are not shared, as they were not.
+/// What was measured to be fastest, where nothing else is asked for; the tuner's products do not share rows.
 const MatMulChoice* tuned_choice(const Context& context, const MatMul& product, WeightFormat format,
                                  uint32_t n_columns) {
-  if (context.tuning == nullptr || product.mode == MatMulMode::exact || product.tile ||
-      product.vec_team != VecTeam::automatic || product.parts.size > 0)
+  const bool shared = context.tier() == gpu::Tier::t2 && n_columns >= kMatMulTileColumnsMin && product.parts.size > 0;
+  if (context.tuning == nullptr || product.mode == MatMulMode::exact || product.tile || shared ||
+      product.vec_team != VecTeam::automatic)
     return nullptr;
   return context.tuning->find(product, format, n_columns);
 }

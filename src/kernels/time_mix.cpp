@@ -77,7 +77,7 @@ TimeMixForm form_of(const Context& context, const TimeMix& op) {
   }
   if (const TimeMixChoice* tuned = tuned_choice(context, op)) return tuned->form;
   // Software compiles each shader for seconds.
-  if (!kFastFormsProven || op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
+  if (op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
   TimeMixForm form = TimeMixForm::blocks;
   if (context.n_tokens <= kTokensFew * context.n_chunks)
     form = TimeMixForm::tokens;

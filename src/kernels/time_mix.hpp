@@ -15,10 +15,6 @@ enum class TimeMixForm : uint8_t {
            // subgroups of 8 and more, heads of a multiple of 32 channels
 };
 
-/// `tokens` and `pairs` were timed on a GPU, but compared with the oracle on software Vulkan only: set this once the
-/// suites time_mix, slow and t2 have passed on hardware.
-inline constexpr bool kFastFormsProven = true;
-
 /// Channels of a head at most.
 inline constexpr uint32_t kHeadSizeMax = 128;
 

@@ -119,7 +119,7 @@ std::vector<TimeMixChoice> time_mix_choices(const gpu::Device& device, const Tim
   for (uint32_t shares = time_mix_shares(device, key.head_size); shares > 0; shares /= 2)
     choices.push_back({TimeMixForm::blocks, shares});
   // Software compiles each shader for seconds, and has one form for that reason.
-  if (device.info().software || !kFastFormsProven) return choices;
+  if (device.info().software) return choices;
   for (const TimeMixForm form : {TimeMixForm::tokens, TimeMixForm::pairs}) {
     if (has_time_mix_form(device, form, key.n_embd, key.head_size, key.n_chunks)) choices.push_back({form});
   }

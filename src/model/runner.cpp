@@ -271,6 +271,14 @@ TuningUse Runner::tuning() const {
   use.measuring = impl_->tuner->measuring();
   return use;
 }
+std::filesystem::path Runner::keep_chunk(uint32_t chunk, double us, double default_us) {
+  if (!impl_->tuning_file) return {};
+  const bool is_default = chunk == EngineOptions::kChunkDefault;
+  impl_->tuning_file->set(chunk_subject(impl_->source.config),
+                          {is_default ? std::string(TuningEntry::kDefault) : std::to_string(chunk), default_us,
+                           is_default ? default_us : us});
+  return impl_->tuning_file->path();
+}
 uint32_t Runner::chunk() const { return impl_->chunk; }
 void Runner::end_of_answer() {
   if (impl_->tuner) impl_->tuner->end_of_answer();

@@ -44,6 +44,8 @@ class Runner {
   PipelineCacheUse pipeline_cache() const;
   StepCacheUse step_caches() const;
   TuningUse tuning() const;
+  /// Later starts take it. Returns where it is kept; "": nowhere.
+  std::filesystem::path keep_chunk(uint32_t chunk, double us, double default_us);
   /// Tokens of one step at most: as asked for, as tuned, or the default.
   uint32_t chunk() const;
   /// Tokens and outputs of one step at most.

@@ -105,15 +105,15 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   Scratch scratch;
   scratch.step = make(kernels::StepInput::bytes(options.tokens_max), "step");
   scratch.x = make(token_layout(config, options.tokens_max).end * 4, "x");
-  scratch.mixed = make(kMixCount * plane_bytes, "mixed");
+  const bool in_parts = device.tier() == gpu::Tier::t2 && options.mode == kernels::MatMulMode::fast;
+  const uint64_t parts_bytes = uint64_t(options.tokens_max) * config.n_embd * 4 * kernels::kMatMulPartsMax;
+  scratch.mixed = make(std::max(kMixCount * plane_bytes, in_parts ? parts_bytes : 0), "mixed");
   scratch.r_k_v = make(3 * plane_bytes, "r_k_v");
   scratch.low = make(uint64_t(options.tokens_max) * low_ranks * act_bytes, "low");
   scratch.up = make(4 * plane_bytes, "up");
   scratch.v_first = make(plane_bytes, "v_first");
   scratch.gated = make(plane_bytes, "gated");
   scratch.hidden = make(uint64_t(options.tokens_max) * act_stride(config.n_ffn) * act_bytes, "hidden");
-  if (device.tier() == gpu::Tier::t2 && options.mode == kernels::MatMulMode::fast)
-    scratch.parts = make(uint64_t(options.tokens_max) * config.n_embd * 4 * kernels::kMatMulPartsMax, "parts");
   scratch.normed = make(uint64_t(outputs_max) * act_stride(config.n_embd) * act_bytes, "normed");
   scratch.logits = make(uint64_t(outputs_max) * config.n_vocab * 4, "logits");
   scratch.sampled = make(uint64_t(outputs_max) * sizeof(Sampled), "sampled");
@@ -300,7 +300,7 @@ void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
 
   kernels::MatMul value = product(name + ".value", scratch_.hidden, scratch_.x);
   value.output_f32 = value.accumulate = value.of_squares = true;
-  value.parts = scratch_.parts;
+  value.parts = scratch_.mixed;  // its product is done
   add_segments(value.segments, weights.ffn_value, 0, 0, config_.n_embd);
   kernels::matmul(context, uniforms_, value);
 }

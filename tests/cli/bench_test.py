@@ -161,6 +161,7 @@ class SweepTest(Figures):
             self.assertGreater(row["gpu_peak_bytes"], os.path.getsize(DEMO_MODEL))
         best = max(result["chunks"], key=lambda row: row["prefill_tok_s"]["median"])
         self.assertEqual(result["best_chunk"], best["chunk"])
+        self.assertIsNone(result["kept_in"])  # the default was not measured
         text = self.run_program("bench", "sweep", "--chunk", "16", "--prompt-tokens", "16", "--repeat", "1")[0].decode()
         self.assertRegex(text, r"(?m)^ +16 +[\d.]+ +\([\d.]+ to [\d.]+\) +[\d.]+\nbest: 16$")
 

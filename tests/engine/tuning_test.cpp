@@ -40,8 +40,8 @@ bool comes_true(const std::function<bool()>& condition) {
 
 }  // namespace
 
-TEST_SUITE("tuning") {
-  TEST_CASE("an engine measures after its first answer, stops for a request, and answers as before") {
+TEST_SUITE("slow") {
+  TEST_CASE("tuning: an engine measures after its first answer, stops for a request, and answers as before") {
     if (exact_engine() == nullptr) return;
     const TemporaryFolder folder;
     const Variable cache("RAVENWING_CACHE_DIR", folder.path().native()), always("RAVENWING_TUNING", "always");
@@ -80,6 +80,30 @@ TEST_SUITE("tuning") {
       Session session = engine.new_session();
       CHECK(session.generate(ids, greedy(4)).text == expected);
     }
+  }
+}
+
+TEST_SUITE("tuning") {
+  TEST_CASE("a chunk that is kept is the next engine's, unless it is asked for another") {
+    if (exact_engine() == nullptr) return;
+    const TemporaryFolder folder;
+    const Variable cache("RAVENWING_CACHE_DIR", folder.path().native());
+    EngineOptions options = demo_options();
+    options.tuning = TuningMode::kept;
+    options.chunk.reset();
+    for (const uint32_t chunk : {128u, EngineOptions::kChunkDefault}) {
+      {
+        Engine engine(options);
+        CHECK(engine.keep_chunk(chunk, 10, 20) == engine.tuning().file);
+        CHECK_THROWS_AS(engine.keep_chunk(0, 10, 20), Error);
+      }
+      CHECK(Engine(options).chunk() == chunk);
+    }
+    options.tuning = TuningMode::off;
+    CHECK(Engine(options).keep_chunk(128, 10, 20).empty());
+    options.tuning = TuningMode::kept;
+    options.chunk = 32;
+    CHECK(Engine(options).chunk() == 32);
   }
 
   TEST_CASE("exact mode is neither tuned nor measured") {
