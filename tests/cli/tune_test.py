@@ -53,7 +53,7 @@ class TuneTest(Tuned):
         """The text is the same whatever the file says; one warning says so where it was not believed."""
         expected = self.run_json(*GENERATE, "--no-tuning", env=self.env)["text"]
         forged = ["product:Q4_K:512x512:1 tile:64/64/64/64/64/64 2 1", "product:Q4_K:1536x512:1 vec:workgroup:8:99:7 2 1",
-                  "chunk:6x512x1536 4000000000 2 1", "time_mix:512/64:1x4 tokens 2 1"]
+                  "chunk:6x512x2048 4000000000 2 1", "time_mix:512/64:1x4 tokens 2 1"]
         for text, warning in ((lines[:2] + forged + ["end"], "which were ignored"), (lines[:-1], "is damaged"), (lines, None)):
             with open(self.tuning_file(), "w", encoding="utf-8") as file:
                 file.write("\n".join(text) + "\n")
