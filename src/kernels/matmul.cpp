@@ -125,8 +125,8 @@ constexpr uint32_t kParts[] = {1, 2, kMatMulPartsMax}, kPartUnit = 256, kSumPart
 /// Cores of such a GPU.
 constexpr uint64_t kCores = 132;
 
-/// Inputs that are staged at a time: a multiple of this, in which units of weights lie. Of them each subgroup
-/// multiplies at most 64, after which sums in f16 are folded into f32.
+/// Inputs that are staged at a time: a multiple of this, a lot of weights. Of them each subgroup multiplies at most 64,
+/// after which sums in f16 are folded into f32.
 constexpr uint32_t kTileStep = 32;
 constexpr uint32_t kRowsTogether = 8;  // TOGETHER of matmul_tile.wgsl
 

@@ -45,7 +45,7 @@ struct TimeMixKey {
   auto operator<=>(const TimeMixKey&) const = default;
 };
 
-/// The powers of two that plans are made for.
+/// Powers of two: plans of more than 128 tokens, which are finer, share what was tuned for the next one.
 uint32_t size_class(uint32_t n);
 
 /// Choices for a device; what is absent is as without. Exact mode looks at none.

@@ -37,17 +37,6 @@ GenerateOptions options_of(const Feature& feature, uint32_t n) {
 
 std::vector<uint32_t> text() { return prompt("The king and the king and the queen and"); }
 
-void check_same(const SessionSnapshot& a, const SessionSnapshot& b) {
-  CHECK(a.state.time_shift == b.state.time_shift);
-  CHECK(a.state.wkv == b.state.wkv);
-  CHECK(a.state.channel_shift == b.state.channel_shift);
-  CHECK(a.n_tokens == b.n_tokens);
-  CHECK(a.pending == b.pending);
-  CHECK(a.counts == b.counts);
-  CHECK(a.mirostat_mu == b.mirostat_mu);
-  CHECK(a.history == b.history);
-}
-
 /// Whether a session stands after text() and `ids`, as one does that a limit has ended there, and goes on like it.
 /// `fed`: the last of the ids is in the state.
 void check_stands_after(Session& session, const std::vector<uint32_t>& ids, const Feature& feature, bool fed = false) {

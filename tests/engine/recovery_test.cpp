@@ -38,18 +38,6 @@ std::vector<uint32_t> long_text() {
   return ids;
 }
 
-void check_same(const SessionSnapshot& a, const SessionSnapshot& b) {
-  CHECK(a.state.time_shift == b.state.time_shift);
-  CHECK(a.state.wkv == b.state.wkv);
-  CHECK(a.state.channel_shift == b.state.channel_shift);
-  CHECK(a.n_tokens == b.n_tokens);
-  CHECK(a.pending == b.pending);
-  CHECK(a.undecoded == b.undecoded);
-  CHECK(a.counts == b.counts);
-  CHECK(a.mirostat_mu == b.mirostat_mu);
-  CHECK(a.history == b.history);
-}
-
 struct Outcome {
   std::vector<Completion> completions;
   std::vector<SessionSnapshot> snapshots;
@@ -67,7 +55,7 @@ void check_same(const Outcome& a, const Outcome& b) {
       CHECK(a.completions[i].logprobs[at].token.logprob == b.completions[i].logprobs[at].token.logprob);
   }
   REQUIRE(a.snapshots.size() == b.snapshots.size());
-  for (size_t i = 0; i < a.snapshots.size(); ++i) check_same(a.snapshots[i], b.snapshots[i]);
+  for (size_t i = 0; i < a.snapshots.size(); ++i) test::check_same(a.snapshots[i], b.snapshots[i]);
 }
 
 /// Two texts that generate, one of them from a snapshot, while a long prompt is read; more of the first; all that they

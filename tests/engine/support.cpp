@@ -13,6 +13,18 @@ EngineOptions demo_options() {
   return options;
 }
 
+void check_same(const SessionSnapshot& a, const SessionSnapshot& b) {
+  CHECK(a.state.time_shift == b.state.time_shift);
+  CHECK(a.state.wkv == b.state.wkv);
+  CHECK(a.state.channel_shift == b.state.channel_shift);
+  CHECK(a.n_tokens == b.n_tokens);
+  CHECK(a.pending == b.pending);
+  CHECK(a.undecoded == b.undecoded);
+  CHECK(a.counts == b.counts);
+  CHECK(a.mirostat_mu == b.mirostat_mu);
+  CHECK(a.history == b.history);
+}
+
 std::atomic<bool>& cancel_flag() {
   static std::atomic<bool> flag = false;
   return flag;

@@ -33,4 +33,7 @@ ErrorCode code_of(Call call) {
   return ErrorCode::bad_file;
 }
 
+/// That two sessions stand at the same place, in every bit.
+void check_same(const SessionSnapshot& a, const SessionSnapshot& b);
+
 }  // namespace ravenwing::test

@@ -102,10 +102,16 @@ TEST_CASE("a pass takes time, and more of it takes longer") {
     gpu::Plan plan;
     gpu::Recorder recorder(gpu->pipelines, plan);
     kernels::fill(recorder, words, 1);
-    const double once = gpu::measure_plan(gpu->device, plan, 0, 1).value();
+    // The shortest of several: others may have the GPU meanwhile.
+    const auto shortest = [&] {
+      double seconds = gpu::measure_plan(gpu->device, plan, 0, 1).value();
+      for (int i = 0; i < 8; ++i) seconds = std::min(seconds, gpu::measure_plan(gpu->device, plan, 0, 1).value());
+      return seconds;
+    };
+    const double once = shortest();
     for (int i = 1; i < 64; ++i) kernels::fill(recorder, words, 1);
     CHECK(once > 1e-6);
-    CHECK(gpu::measure_plan(gpu->device, plan, 0, 1).value() > 2 * once);
+    CHECK(shortest() > 4 * once);
   }
 }
 
