@@ -37,6 +37,7 @@ std::optional<Tier> tier_named(std::string_view name);
 struct MatrixShape {
   uint32_t m = 0, n = 0, k = 0;
   bool f16_sums = false;  // where the adapter cannot sum in f32
+  bool operator==(const MatrixShape&) const = default;
 };
 
 struct DeviceOptions {

@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kSlots = 6;
 constexpr uint32_t kThreadsMax = 4;             // more do not help: the bus is full
 constexpr std::chrono::milliseconds kPoll{50};  // what a cancelled upload may take to notice
-constexpr uint64_t kSlotBytesMax = 32 << 20, kSlotBytesMin = 1 << 20;
+constexpr uint64_t kSlotBytesMax = 24 << 20, kSlotBytesMin = 1 << 20;
 
 }  // namespace
 

@@ -17,7 +17,7 @@ constexpr uint32_t kTokenSharesMax = 16;
 // that are prepared at a time, as there is room: the shader takes eight of them without a branch.
 constexpr uint32_t kPairsShares = 8, kPairsRows = 32, kPairsRowsMany = 64, kPairsHeadsMany = 256;
 constexpr uint32_t kPairsBlocks[] = {16, 8};
-// Tokens a chunk up to which the form `tokens` is the fastest of three, and from which `pairs` is (H200).
+// Tokens a chunk up to which the form `tokens` is the fastest, and from which `wy` and `pairs` are (H200).
 constexpr uint32_t kTokensFew = 4, kTokensMany = 32;
 constexpr uint32_t kNormTokens = 16;      // of a workgroup
 constexpr uint64_t kFlopsPerElement = 9;  // of the state and token: S kk, the update, S r
@@ -60,7 +60,18 @@ PairsShape pairs_shape(const Context& context, const TimeMix& op) {
   return pairs_shape(context.recorder.device(), op.n_embd, op.head_size, context.n_chunks);
 }
 
+/// Of the form `wy`: rows of a workgroup, what it keeps of a block of a head, and its workgroup memory (wy.wgsl).
+constexpr uint32_t kWyRows = 32, kWyHeadSize = 64, kWySubgroup = 32;
+constexpr uint64_t kWyRecordBytes = (5 * kWyBlock * kWyHeadSize + kWyBlock * kWyBlock) * 2 + kWyHeadSize * 4;
+constexpr uint32_t kWyWorkgroupBytes = 36 * 1024;
+
+uint64_t block_bytes(uint32_t n_embd, uint32_t n_tokens, uint32_t n_chunks) {
+  return (n_tokens / kWyBlock + n_chunks) * (n_embd / kWyHeadSize) * kWyRecordBytes;
+}
+
 bool has_form(const Context& context, const TimeMix& op, TimeMixForm form) {
+  if (form == TimeMixForm::wy && block_bytes(op.n_embd, context.n_tokens, context.n_chunks) > op.blocks.size)
+    return false;
   return has_time_mix_form(context.recorder.device(), form, op.n_embd, op.head_size, context.n_chunks);
 }
 
@@ -75,14 +86,15 @@ TimeMixForm form_of(const Context& context, const TimeMix& op) {
     RAVENWING_CHECK(has_form(context, op, *op.form));
     return *op.form;
   }
-  if (const TimeMixChoice* tuned = tuned_choice(context, op)) return tuned->form;
+  const TimeMixChoice* tuned = tuned_choice(context, op);
+  if (tuned != nullptr && has_form(context, op, tuned->form)) return tuned->form;
   // Software compiles each shader for seconds.
   if (op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
   TimeMixForm form = TimeMixForm::blocks;
   if (context.n_tokens <= kTokensFew * context.n_chunks)
     form = TimeMixForm::tokens;
   else if (context.n_tokens >= kTokensMany * context.n_chunks)
-    form = TimeMixForm::pairs;
+    form = has_form(context, op, TimeMixForm::wy) ? TimeMixForm::wy : TimeMixForm::pairs;
   return has_form(context, op, form) ? form : TimeMixForm::blocks;
 }
 
@@ -131,15 +143,38 @@ gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
   return variant;
 }
 
+gpu::ShaderVariant norm_variant(const Context& context, const TimeMix& op) {
+  gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_norm", kPairsShares);
+  variant.constants.emplace_back("TOKENS", kNormTokens);
+  return variant;
+}
+
+gpu::ShaderVariant wy_variant(const Context& context, const TimeMix& op) {
+  gpu::ShaderVariant variant = context.variant("time_mix_wy");
+  variant.modules.push_back(stored_module(op.storage));
+  variant.constants.emplace_back("STATE_BINDING", 4);
+  return variant;
+}
+
 }  // namespace
+
+uint64_t time_mix_block_bytes(const gpu::Device& device, uint32_t n_embd, uint32_t head_size, uint32_t tokens_max) {
+  if (!has_time_mix_form(device, TimeMixForm::wy, n_embd, head_size, 1)) return 0;
+  return block_bytes(n_embd, tokens_max, std::max(tokens_max / (2 * kWyBlock), 1u));
+}
 
 bool has_time_mix_form(const gpu::Device& device, TimeMixForm form, uint32_t n_embd, uint32_t head_size,
                        uint32_t n_chunks) {
   if (form == TimeMixForm::blocks) return true;
   if (device.tier() == gpu::Tier::t0) return false;
-  return form == TimeMixForm::tokens ||
-         (head_size % kPairsRows == 0 && device.info().subgroup_size_min >= kPairsShares &&
-          pairs_shape(device, n_embd, head_size, n_chunks).block > 0);
+  if (form == TimeMixForm::tokens) return true;
+  if (form == TimeMixForm::wy)
+    return device.tier() == gpu::Tier::t2 && device.matrix_shape() == gpu::MatrixShape{16, 16, 16, false} &&
+           head_size == kWyHeadSize && device.info().subgroup_size_min == kWySubgroup &&
+           device.info().subgroup_size_max == kWySubgroup &&
+           device.limits().workgroup_storage_bytes_max >= kWyWorkgroupBytes;
+  return head_size % kPairsRows == 0 && device.info().subgroup_size_min >= kPairsShares &&
+         pairs_shape(device, n_embd, head_size, n_chunks).block > 0;
 }
 
 uint32_t time_mix_shares(const gpu::Device& gpu, uint32_t head_size) {
@@ -164,27 +199,38 @@ void time_mix(const Context& context, const TimeMix& op) {
   const gpu::Work work{2 * value_bytes(op.storage) * state_size * context.n_chunks,
                        kFlopsPerElement * state_size * context.n_tokens};
   const Immediates immediates{op.n_embd, act_stride(op.n_embd), op.first_layer, op.epsilon};
-  const auto dispatch = [&](const std::string& label, const gpu::ShaderVariant& variant, const gpu::Binding& sixth,
-                            const gpu::Binding& seventh, gpu::Grid grid, gpu::Work its_work) {
-    context.recorder.dispatch(label, variant,
-                              {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.r_k_v),
-                               gpu::read(op.up), gpu::read_write(op.v_first), gpu::read(op.vectors), sixth, seventh},
-                              immediates, grid, its_work);
+  const auto dispatch = [&](const std::string& label, const gpu::ShaderVariant& variant,
+                            const std::vector<gpu::Binding>& others, gpu::Grid grid, gpu::Work its_work) {
+    std::vector<gpu::Binding> bindings = {gpu::read(context.buffers.step),
+                                          gpu::read(context.buffers.control),
+                                          gpu::read(op.r_k_v),
+                                          gpu::read(op.up),
+                                          gpu::read_write(op.v_first),
+                                          gpu::read(op.vectors)};
+    bindings.insert(bindings.end(), others.begin(), others.end());
+    context.recorder.dispatch(label, variant, bindings, immediates, grid, its_work);
   };
+  const gpu::Grid norm_grid{n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))};
   const gpu::Binding state = gpu::read_write(op.wkv_state), gated = gpu::read_write(op.gated);
   switch (form_of(context, op)) {
     case TimeMixForm::blocks:
-      return dispatch(op.label, blocks_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
+      return dispatch(op.label, blocks_variant(context, op), {state, gated}, {n_head, context.n_chunks}, work);
     case TimeMixForm::tokens:
-      return dispatch(op.label, tokens_variant(context, op), state, gated, {n_head, context.n_chunks}, work);
+      return dispatch(op.label, tokens_variant(context, op), {state, gated}, {n_head, context.n_chunks}, work);
     case TimeMixForm::pairs: {
       const uint32_t parts = op.head_size / pairs_shape(context, op).rows;
-      dispatch(op.label, pairs_variant(context, op), state, gpu::read_write(op.y), {n_head * parts, context.n_chunks},
+      dispatch(op.label, pairs_variant(context, op), {state, gpu::read_write(op.y)}, {n_head * parts, context.n_chunks},
                work);
-      gpu::ShaderVariant norm = sharing_variant(context, op, "time_mix_norm", kPairsShares);
-      norm.constants.emplace_back("TOKENS", kNormTokens);
-      return dispatch(op.label + ".norm", norm, gpu::read_write(op.y), gated,
-                      {n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))}, {});
+      return dispatch(op.label + ".norm", norm_variant(context, op), {gpu::read_write(op.y), gated}, norm_grid, {});
+    }
+    case TimeMixForm::wy: {
+      dispatch(op.label + ".prepare", context.variant("time_mix_wy_prepare"), {gpu::read_write(op.blocks)},
+               {n_head, context.n_chunks, uint32_t(divide_up(context.n_tokens, kWyBlock))}, {});
+      context.recorder.dispatch(op.label, wy_variant(context, op),
+                                {gpu::read(context.buffers.step), gpu::read(context.buffers.control),
+                                 gpu::read(op.blocks), gpu::read_write(op.y), state},
+                                op.n_embd, {op.n_embd / kWyRows, context.n_chunks}, work);
+      return dispatch(op.label + ".norm", norm_variant(context, op), {gpu::read_write(op.y), gated}, norm_grid, {});
     }
   }
 }

@@ -1,6 +1,8 @@
 // Layer norm followed by token shift: the inputs of a time mix (six) or a channel mix (one).
 #pragma once
 
+#include <optional>
+
 #include "kernels/step.hpp"
 
 namespace ravenwing::kernels {
@@ -14,6 +16,9 @@ struct TokenShift {
   gpu::BufferView vectors;      // [2 + n_mix, n_embd] f32: layer norm's weight and bias, then the coefficients
   gpu::BufferView shift_state;  // [slot, n_embd] f32, updated in place
   gpu::BufferView mixed;        // [n_mix, tokens_max, act_stride(n_embd)] Act
+  bool exact = false;           // one token a workgroup, always
+  /// Tokens of a workgroup. None: by the device and the plan's size.
+  std::optional<uint32_t> tokens{};
 };
 
 /// mixed_m = xx + (previous xx - xx) * x_m, xx = layer_norm(x). Source: RWKV-LM, rwkv_v7_numpy.py.

@@ -9,7 +9,7 @@ namespace ravenwing::kernels {
 namespace {
 
 constexpr std::string_view kTeams[] = {"automatic", "subgroup", "workgroup"};
-constexpr std::string_view kForms[] = {"blocks", "tokens", "pairs"};
+constexpr std::string_view kForms[] = {"blocks", "tokens", "pairs", "wy"};
 constexpr uint32_t kVecColumnsMax = 8;
 constexpr uint32_t kVecLanes[] = {32, 64, 128, 256};
 /// Of a workgroup whose teams are subgroups.
@@ -120,7 +120,7 @@ std::vector<TimeMixChoice> time_mix_choices(const gpu::Device& device, const Tim
     choices.push_back({TimeMixForm::blocks, shares});
   // Software compiles each shader for seconds, and has one form for that reason.
   if (device.info().software) return choices;
-  for (const TimeMixForm form : {TimeMixForm::tokens, TimeMixForm::pairs}) {
+  for (const TimeMixForm form : {TimeMixForm::tokens, TimeMixForm::pairs, TimeMixForm::wy}) {
     if (has_time_mix_form(device, form, key.n_embd, key.head_size, key.n_chunks)) choices.push_back({form});
   }
   return choices;

@@ -340,6 +340,8 @@ void measure_time_mix(Bench& bench, KernelReading& reading, const SyntheticSpec&
   op.vectors = bench.view("vectors", 8 * uint64_t(n) * 4);
   op.gated = bench.acts("gated", planes, n);
   op.y = bench.view("y", uint64_t(planes) * n * 4);
+  const uint64_t block_bytes = kernels::time_mix_block_bytes(bench.device(), n, kHeadSize, planes);
+  if (block_bytes > 0) op.blocks = bench.view("blocks", block_bytes);
   op.storage = storage;
   bench.view("states", state_bytes, 0, n_copies);  // all of them, before one is recorded
   bench.time(reading, shape.n_vocab, n_copies, [&](const kernels::Context& context, uint32_t copy) {
@@ -443,12 +445,7 @@ class Jobs {
     }
     for (const uint32_t n : options_.columns) {
       if (wants("time_mix")) add_time_mix(shape, n);
-      if (wants("token_shift")) {
-        for (const uint32_t n_mix : {kMixes, 1u}) {
-          add("token_shift", n_mix == 1 ? "channel_mix.token_shift" : "time_mix.token_shift", 1, n,
-              [=](Bench& bench, KernelReading& reading) { measure_token_shift(bench, reading, shape, n_mix); });
-        }
-      }
+      if (wants("token_shift")) add_token_shift(shape, n);
       if (wants("layer_norm")) {
         add("layer_norm", "ln_out", 1, n,
             [=](Bench& bench, KernelReading& reading) { measure_layer_norm(bench, reading, shape); });
@@ -483,6 +480,17 @@ class Jobs {
     const std::string kernel = storage == StateStorage::f16 ? "time_mix, f16 states" : "time_mix";
     add("time_mix", kernel, n, 1, measure);
     if (n > 1) add("time_mix", kernel, 1, n, measure);
+  }
+
+  void add_token_shift(const SyntheticSpec& shape, uint32_t n) {
+    for (const uint32_t n_mix : {kMixes, 1u}) {
+      const std::string kernel = n_mix == 1 ? "channel_mix.token_shift" : "time_mix.token_shift";
+      const auto measure = [=](Bench& bench, KernelReading& reading) {
+        measure_token_shift(bench, reading, shape, n_mix);
+      };
+      add("token_shift", kernel, n, 1, measure);
+      if (n > 1) add("token_shift", kernel, 1, n, measure);
+    }
   }
 
   void add_embed(const SyntheticSpec& shape, uint32_t n) {

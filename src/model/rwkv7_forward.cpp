@@ -107,13 +107,16 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   scratch.x = make(token_layout(config, options.tokens_max).end * 4, "x");
   const bool in_parts = device.tier() == gpu::Tier::t2 && options.mode == kernels::MatMulMode::fast;
   const uint64_t parts_bytes = uint64_t(options.tokens_max) * config.n_embd * 4 * kernels::kMatMulPartsMax;
-  scratch.mixed = make(std::max(kMixCount * plane_bytes, in_parts ? parts_bytes : 0), "mixed");
+  const uint64_t block_bytes =
+      kernels::time_mix_block_bytes(device, config.n_embd, config.head_size, options.tokens_max);
+  scratch.mixed = make(std::max({kMixCount * plane_bytes, in_parts ? parts_bytes : 0, block_bytes}), "mixed");
   scratch.r_k_v = make(3 * plane_bytes, "r_k_v");
   scratch.low = make(uint64_t(options.tokens_max) * low_ranks * act_bytes, "low");
   scratch.up = make(4 * plane_bytes, "up");
   scratch.v_first = make(plane_bytes, "v_first");
   scratch.gated = make(plane_bytes, "gated");
   scratch.hidden = make(uint64_t(options.tokens_max) * act_stride(config.n_ffn) * act_bytes, "hidden");
+  scratch.y = make(uint64_t(options.tokens_max) * config.n_embd * 4, "y");
   scratch.normed = make(uint64_t(outputs_max) * act_stride(config.n_embd) * act_bytes, "normed");
   scratch.logits = make(uint64_t(outputs_max) * config.n_vocab * 4, "logits");
   scratch.sampled = make(uint64_t(outputs_max) * sizeof(Sampled), "sampled");
@@ -236,7 +239,8 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
   const std::string name = fmt::format("L{:02}.time_mix", layer);
   const uint32_t stride = act_stride(config_.n_embd);
   kernels::token_shift(context, {name + ".token_shift", config_.n_embd, kMixCount, config_.layer_norm_epsilon,
-                                 scratch_.x, weights.time_shift, states_.time_shift(layer), scratch_.mixed});
+                                 scratch_.x, weights.time_shift, states_.time_shift(layer), scratch_.mixed,
+                                 options_.mode == kernels::MatMulMode::exact});
 
   kernels::MatMul r_k_v = product(name + ".r_k_v", scratch_.mixed, scratch_.r_k_v);
   add_segments(r_k_v.segments, weights.receptance, kMixR * plane(), 0, stride);
@@ -279,7 +283,8 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
                               .wkv_state = states_.wkv(layer),
                               .storage = states_.storage(),
                               .gated = scratch_.gated,
-                              .y = scratch_.mixed,  // all products of it are done
+                              .y = scratch_.y,
+                              .blocks = scratch_.mixed,  // all products of it are done
                               .exact = options_.mode == kernels::MatMulMode::exact});
 
   kernels::MatMul output = product(name + ".output", scratch_.gated, scratch_.x);
@@ -291,8 +296,9 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
 void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
   const LayerWeights& weights = weights_.layers[layer];
   const std::string name = fmt::format("L{:02}.channel_mix", layer);
-  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, 1, config_.layer_norm_epsilon, scratch_.x,
-                                 weights.channel_shift, states_.channel_shift(layer), scratch_.mixed});
+  kernels::token_shift(
+      context, {name + ".token_shift", config_.n_embd, 1, config_.layer_norm_epsilon, scratch_.x, weights.channel_shift,
+                states_.channel_shift(layer), scratch_.mixed, options_.mode == kernels::MatMulMode::exact});
 
   kernels::MatMul key = product(name + ".key", scratch_.mixed, scratch_.hidden);
   add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::squared_relu);

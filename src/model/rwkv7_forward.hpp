@@ -82,7 +82,7 @@ class Model {
   };
   static constexpr Bucket kDecode{1, 1, 1};
   struct Scratch {
-    gpu::Buffer step, x, mixed, r_k_v, low, up, v_first, gated, hidden, normed, logits, sampled;
+    gpu::Buffer step, x, mixed, r_k_v, low, up, v_first, y, gated, hidden, normed, logits, sampled;
   };
   static Scratch make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options,
                               uint32_t outputs_max);

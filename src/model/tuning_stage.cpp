@@ -238,7 +238,7 @@ Trial TuningStage::time_mix_trial(const kernels::TimeMixKey& key) {
   trial.steps = {{key.n_chunks, key.n_tokens / key.n_chunks}};
   if (key.n_chunks == 1) trial.steps = steps_of(key.n_tokens);
   const uint64_t stride = round_up(state_bytes, kAlignment);
-  enum Place { kRkv, kUp, kFirst, kVectors, kStates, kGated, kY, kPlaces };
+  enum Place { kRkv, kUp, kFirst, kVectors, kStates, kGated, kY, kBlocks, kPlaces };
   trial.memory.resize(kPlaces);
   trial.memory[kRkv] = make_numbers("r_k_v", 3 * plane, f32, 1.5f);
   trial.memory[kUp] = make_numbers("up", 4 * plane, f32, 2);
@@ -252,6 +252,8 @@ Trial TuningStage::time_mix_trial(const kernels::TimeMixKey& key) {
   trial.memory[kStates] = make("states", stride * trial.n_copies);  // texts begin with zeros
   trial.memory[kGated] = make("gated", plane);
   trial.memory[kY] = make("y", uint64_t(kTokensMax) * key.n_embd * 4);
+  const uint64_t block_bytes = kernels::time_mix_block_bytes(device_, key.n_embd, key.head_size, kTokensMax);
+  if (block_bytes > 0) trial.memory[kBlocks] = make("blocks", block_bytes);
   kernels::TimeMix op{.label = "tuning",
                       .n_embd = key.n_embd,
                       .head_size = key.head_size,
@@ -262,6 +264,7 @@ Trial TuningStage::time_mix_trial(const kernels::TimeMixKey& key) {
                       .vectors = {trial.memory[kVectors], 0, 8 * uint64_t(key.n_embd) * 4},
                       .gated = trial.memory[kGated],
                       .y = trial.memory[kY]};
+  if (block_bytes > 0) op.blocks = trial.memory[kBlocks];
   const gpu::BufferView states = trial.memory[kStates];
   trial.outputs = {{op.gated, f32}, {{trial.memory[kStates], 0, state_bytes}, true}};
   trial.record = [op, states, stride, state_bytes](const kernels::Context& context, uint32_t copy, bool is_reference) {

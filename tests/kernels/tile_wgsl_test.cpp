@@ -8,6 +8,7 @@
 #include "gpu/shader.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/shaders.hpp"
+#include "kernels/step.hpp"
 #include "kernels/weight_layout.hpp"
 
 using namespace ravenwing;
@@ -108,6 +109,18 @@ TEST_CASE("limit_matmul is good WGSL for matrices that sum in f32 and in f16") {
   CHECK(device.check(gpu::link_wgsl(library, variant)) == "");
   variant.constants = {{"DIRECT", 0}, {"FOLD", 1}, {"MAT_M", 8}, {"MAT_N", 8}, {"MAT_K", 8}, {"STEPS", 256}};
   CHECK(device.check(gpu::link_wgsl(library, variant)) == "");
+}
+
+TEST_CASE("the time mix on subgroup matrices is good WGSL") {
+  NullDevice device;
+  const gpu::ShaderLibrary library = kernels::shader_library();
+  gpu::ShaderVariant prepare{.shader = "time_mix_wy_prepare", .modules = {{"act", "act_f16"}}};
+  CHECK(device.check(gpu::link_wgsl(library, prepare)) == "");
+  for (const StateStorage storage : {StateStorage::f32, StateStorage::f16}) {
+    const gpu::ShaderVariant blocks{
+        .shader = "time_mix_wy", .modules = {kernels::stored_module(storage)}, .constants = {{"STATE_BINDING", 4}}};
+    CHECK(device.check(gpu::link_wgsl(library, blocks)) == "");
+  }
 }
 
 TEST_SUITE_END();

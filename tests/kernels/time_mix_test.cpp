@@ -23,6 +23,8 @@ constexpr double kUnitsPerToken = 32;
 constexpr StateStorage kF16 = StateStorage::f16;
 /// Over 512 tokens the errors, of random signs, leave the whole this close: kNmseF32 times some tokens' worth.
 constexpr double kStateNmse = 1e-10;
+/// The form `wy` multiplies f16: of each sum so many of its units, of the whole so much.
+constexpr double kWyUnits = 4, kWyNmse = 1e-6;
 
 struct Case {
   std::string why;
@@ -107,6 +109,10 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   const test::Region state = scene.in_place(stored(data.wkv_state, op.storage)), gated = scene.output_acts(plane_size);
   // The bands around it are watched, what is in it is not.
   const test::Region y = scene.output(size_t(op.tokens_max) * op.n_embd);
+  // Read where others are written: not in a buffer with them.
+  const uint64_t block_bytes = kernels::time_mix_block_bytes(gpu.device, op.n_embd, op.head_size, op.tokens_max);
+  const gpu::Buffer blocks =
+      gpu.device.create_storage(std::max<uint64_t>(block_bytes, 16), gpu::Account::scratch, "blocks");
   std::optional<kernels::TimeMixForm> form;
   if (op.tuning == nullptr) form = op.form.value_or(kernels::TimeMixForm::blocks);
   scene.run([&](const kernels::Context& plain) {
@@ -125,6 +131,7 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
                                 .storage = op.storage,
                                 .gated = scene.view(gated),
                                 .y = scene.view(y),
+                                .blocks = blocks,
                                 .form = form,
                                 .shares = op.shares});
   });
@@ -160,7 +167,8 @@ std::pair<test::Expected, test::Expected> expected_of(test::Gpu& gpu, const Case
     for (const double value : values) result = std::max(result, std::abs(value));
     return result;
   };
-  const double error = kUnitsPerToken * (chunk.count + 1) * test::kF32Unit;
+  const double error = kUnitsPerToken * (chunk.count + 1) * test::kF32Unit +
+                       (op.form == kernels::TimeMixForm::wy ? kWyUnits * test::kF16Unit : 0);
   const double state_error = error * largest(state_values), gated_error = error * largest(gated_values);
   test::Expected state, gated;
   // Half a unit in the last place: the nearest f16, not one beside it.
@@ -178,13 +186,14 @@ void check_case(test::Gpu& gpu, const Case& op) {
        op.first_layer);
   const Data data = make_data(gpu, op);
   const Result result = run(gpu, op, data);
+  const double nmse_max = kStateNmse + (op.form == kernels::TimeMixForm::wy ? kWyNmse : 0);
   test::Expected states;
   for (const float value : data.wkv_state) states.add(value, 0);
   uint32_t first = 0;
   for (const SequenceChunk& chunk : op.chunks) {
     const auto [state, gated] = expected_of(gpu, op, data, first, chunk);
     const auto begin = size_t(first) * op.n_embd, size = size_t(chunk.count) * op.n_embd;
-    test::check_close(std::span(result.gated).subspan(begin, size), gated, kStateNmse + test::nmse_max_of_acts(gpu));
+    test::check_close(std::span(result.gated).subspan(begin, size), gated, nmse_max + test::nmse_max_of_acts(gpu));
     if (!chunk.frozen && chunk.count > 0) {
       const auto at = ptrdiff_t(chunk.slot * state.values.size());
       std::copy(state.values.begin(), state.values.end(), states.values.begin() + at);
@@ -192,7 +201,7 @@ void check_case(test::Gpu& gpu, const Case& op) {
     }
     first += chunk.count;
   }
-  test::check_close(result.wkv_state, states, kStateNmse + (op.storage == StateStorage::f16 ? test::kNmseF16 : 0));
+  test::check_close(result.wkv_state, states, nmse_max + (op.storage == StateStorage::f16 ? test::kNmseF16 : 0));
   const auto v = std::span(data.r_k_v).subspan(2 * data.r_k_v.size() / 3);
   CHECK_MESSAGE(test::same(result.v_first, op.first_layer ? v : data.v_first), "v_first");
 }
@@ -217,8 +226,8 @@ void check_heads(std::initializer_list<uint32_t> sizes) {
 /// In a form that only some devices have.
 void check_form(kernels::TimeMixForm form, std::vector<Case> cases) {
   for (const auto& gpu : test::gpus()) {
-    if (!gpu->half()) continue;
     for (Case& op : cases) {
+      if (!kernels::has_time_mix_form(gpu->device, form, op.n_embd, op.head_size, uint32_t(op.chunks.size()))) continue;
       op.form = form;
       check_case(*gpu, op);
     }
@@ -274,6 +283,21 @@ TEST_CASE("long chunks: two tokens at a time, a head to two workgroups") {
               {"few tokens, an empty chunk, frozen slots", 128, 64, false, {{3, 1}, {0, 2}, {4, 0}, {1, 19, true}}},
               {"the first layer", 128, 64, true, {{1, 34}, {0, 257}}},
               {"states in f16", 64, 32, false, {{3, 1}, {0, 18}, {1, 19, true}}, 600, {}, {}, kF16}});
+}
+
+TEST_CASE("long chunks: sixteen tokens at a time, on subgroup matrices") {
+  // Where there are none it needs no memory, and is not taken.
+  for (const auto& gpu : test::gpus()) {
+    const bool has_form = kernels::has_time_mix_form(gpu->device, kernels::TimeMixForm::wy, 128, 64, 1);
+    CHECK((kernels::time_mix_block_bytes(gpu->device, 128, 64, 512) > 0) == has_form);
+    CHECK(!kernels::has_time_mix_form(gpu->device, kernels::TimeMixForm::wy, 128, 32, 1));
+  }
+  check_form(kernels::TimeMixForm::wy,
+             {{"around the ends of a block", 128, 64, false, {{0, 15}, {1, 16}, {5, 17}, {3, 31}, {4, 33}, {2, 48}}},
+              {"few tokens, an empty chunk, frozen slots", 128, 64, false, {{3, 1}, {0, 2}, {4, 0}, {1, 19, true}}},
+              {"the first layer", 128, 64, true, {{1, 34}, {0, 257}}},
+              {"many heads", 256, 64, false, {{0, 64}, {3, 65}, {1, 129}, {2, 256}}},
+              {"states in f16", 64, 64, false, {{3, 1}, {0, 18}, {1, 19, true}}, 600, {}, {}, kF16}});
 }
 
 TEST_CASE("f16 states: what is too large becomes the largest, ties go away from zero, NaN stays") {

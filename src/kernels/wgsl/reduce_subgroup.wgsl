@@ -1,6 +1,8 @@
 // Sums over a workgroup by subgroups first, their totals through workgroup memory (T1). Any subgroup size from 4.
 enable subgroups;
 requires subgroup_id;
+// Vectors that are summed at once.
+//@const SUMS 1
 
 struct Lane {
   @builtin(local_invocation_index) index: u32,
@@ -9,19 +11,31 @@ struct Lane {
   @builtin(num_subgroups) n_subgroups: u32,
 }
 
-var<workgroup> reduce_parts: array<vec4<f32>, WORKGROUP_SIZE / 4u>;
+var<workgroup> reduce_parts: array<array<vec4<f32>, SUMS>, WORKGROUP_SIZE / 4u>;
 
-// The sum of every invocation's `value`, known to all of them.
-fn workgroup_sum(value: vec4<f32>, lane: Lane) -> vec4<f32> {
-  let part = subgroupAdd(value);
+// The sums of every invocation's `values`, known to all of them.
+fn workgroup_sums(values: array<vec4<f32>, SUMS>, lane: Lane) -> array<vec4<f32>, SUMS> {
+  //@repeat S SUMS
+  let part_$S = subgroupAdd(values[$S]);
+  //@end
   if (lane.in_subgroup == 0u) {
-    reduce_parts[lane.subgroup] = part;
+    //@repeat S SUMS
+    reduce_parts[lane.subgroup][$S] = part_$S;
+    //@end
   }
   workgroupBarrier();
-  var total = vec4<f32>();
+  var totals: array<vec4<f32>, SUMS>;
   for (var i = 0u; i < lane.n_subgroups; i++) {
-    total += reduce_parts[i];
+    //@repeat S SUMS
+    totals[$S] += reduce_parts[i][$S];
+    //@end
   }
   workgroupBarrier();
-  return total;
+  return totals;
+}
+
+fn workgroup_sum(value: vec4<f32>, lane: Lane) -> vec4<f32> {
+  var values: array<vec4<f32>, SUMS>;
+  values[0] = value;
+  return workgroup_sums(values, lane)[0];
 }

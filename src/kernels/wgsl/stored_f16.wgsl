@@ -1,7 +1,8 @@
 // The same as stored_f32.wgsl in f16, two values to a word: half the bytes. What is stored is rounded to the nearest value here,
 // ties away from zero: pack2x16float may round towards zero, and states that shrink a little with each token cost 50 times as
 // much in perplexity (docs/design/2026-11-21-states-f16.md). Below 2^-14 it is the driver's, who may take such values as zero.
-@group(0) @binding(6) var<storage, read_write> wkv_states: array<vec2<u32>>;
+//@const STATE_BINDING 6
+@group(0) @binding(STATE_BINDING) var<storage, read_write> wkv_states: array<vec2<u32>>;
 
 const LARGEST = 0x477fe000u;  // 65504
 const INFINITE = 0x7f800000u;
