@@ -106,6 +106,7 @@ void add_bench(CLI::App& program) {
   command->add_flag("--json", flags->json, "one JSON object");
   add_engine_flags(*command, flags->engine);
   add_bench_sweep(*command);
+  add_bench_submits(*command);
   add_bench_formats(*command);
   add_bench_kernels(*command);
   command->footer(

@@ -254,6 +254,10 @@ class Engine {
   /// Error{bad_request} without EngineOptions::profiling, for a step larger than the chunk or a sampler out of range,
   /// Error{unsupported} where the adapter has no clock.
   StepProfile profile(uint32_t n_sequences, uint32_t n_tokens, const SamplerParams& sampler = {});
+  /// Decodes one text greedily, `n_tokens` of it, with several steps in one submit or one step in several; up to four
+  /// steps, or two submits, are on their way at once. Throws Error{bad_request} for no tokens, no steps or both at once,
+  /// and where no session is free.
+  SubmitReading time_submits(const SubmitShape& shape, uint32_t n_tokens);
   /// Measures what this device can do at best, in some 100 ms on a GPU, more where shaders have to be compiled first;
   /// takes up to 1 GiB of GPU memory meanwhile. By the GPU's clock in an engine that was opened for profiling, else by
   /// the host's. Throws Error{unsupported} where the GPU computes wrong numbers, Error{out_of_memory}.

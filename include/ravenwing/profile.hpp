@@ -37,6 +37,18 @@ struct StepProfile {
   std::optional<double> gpu_us;  // of a step as a whole; none where the GPU's clock gave no sense
 };
 
+/// How steps reach the GPU's queue, for measuring. As requests run: one step in one submit.
+struct SubmitShape {
+  static constexpr uint32_t kStepsMax = 64;
+  uint32_t steps = 1;       // in one submit
+  uint32_t dispatches = 0;  // of a step in one submit, where that is less than a step; 0: all
+};
+
+struct SubmitReading {
+  double us = 0;              // a token
+  std::vector<uint32_t> ids;  // the same for every shape
+};
+
 /// What steps found ready and what had to be made for them, since the engine was opened.
 struct StepCacheUse {
   struct Count {

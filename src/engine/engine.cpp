@@ -162,6 +162,30 @@ StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const Sampl
   return impl_->runner.profile(input);
 }
 
+SubmitReading Engine::time_submits(const SubmitShape& shape, uint32_t n_tokens) {
+  if (n_tokens == 0 || shape.steps == 0 || shape.steps > SubmitShape::kStepsMax ||
+      (shape.steps > 1 && shape.dispatches > 0)) {
+    fail(ErrorCode::bad_request,
+         "{} tokens, {} steps and {} dispatches to a submit: must be one token or more, 1 to {} steps, and dispatches "
+         "are given for one step alone",
+         n_tokens, shape.steps, shape.dispatches, SubmitShape::kStepsMax);
+  }
+  const Runner::InUse in_use(impl_->runner);
+  const Session session = new_session();
+  const uint32_t slot = session.impl_->slot;
+  kernels::ControlBlock block = kernels::control_block({.temperature = 0});
+  block.limit = UINT32_MAX;  // a frozen text would leave work out
+  impl_->runner.begin_request(slot, block);
+  const auto input_of = [&](uint32_t id) {
+    kernels::StepInput input(impl_->runner.tokens_max());
+    input.add_chunk({slot, std::span(&id, 1)});
+    input.add_output({0, slot, true});
+    return input;
+  };
+  impl_->runner.submit(input_of(1));
+  return impl_->runner.time_submits(input_of(kernels::kFeedback), shape, n_tokens);
+}
+
 MeasuredLimits Engine::measure_limits() {
   const Runner::InUse in_use(impl_->runner);
   return impl_->runner.measure_limits();

@@ -254,7 +254,7 @@ void Device::write(const Buffer& buffer, uint64_t offset, std::span<const std::b
   queue_.WriteBuffer(buffer.handle(), offset, bytes.data(), bytes.size());
 }
 
-void Device::submit(const wgpu::CommandBuffer& commands) { queue_.Submit(1, &commands); }
+void Device::submit(std::span<const wgpu::CommandBuffer> commands) { queue_.Submit(commands.size(), commands.data()); }
 
 std::vector<std::byte> Device::read(const BufferView& view) {
   const uint64_t size = round_up(view.size, 4);

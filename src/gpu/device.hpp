@@ -123,7 +123,9 @@ class Device {
 
   /// Copies bytes into a buffer before anything submitted later; offset and size in multiples of 4.
   void write(const Buffer& buffer, uint64_t offset, std::span<const std::byte> bytes);
-  void submit(const wgpu::CommandBuffer& commands);
+  void submit(const wgpu::CommandBuffer& commands) { submit(std::span(&commands, 1)); }
+  /// All at once, in this order.
+  void submit(std::span<const wgpu::CommandBuffer> commands);
   /// Copies part of a buffer to the host once all work submitted so far is done. For tests and rare reads.
   std::vector<std::byte> read(const BufferView& view);
   /// Waits for a future; throws if the device is lost meanwhile.

@@ -55,11 +55,11 @@ class Plan {
 
   void encode(const wgpu::ComputePassEncoder& pass) const { encode(pass, 0, dispatches_.size()); }
   void encode_section(const wgpu::ComputePassEncoder& pass, size_t section) const;
+  /// Dispatches `begin` to `end` - 1.
+  void encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end) const;
   const std::vector<Dispatch>& dispatches() const { return dispatches_; }
 
  private:
-  void encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end) const;
-
   std::vector<Dispatch> dispatches_;
   std::vector<size_t> sections_;  // index of the first dispatch of each
 };

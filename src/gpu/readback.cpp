@@ -15,18 +15,23 @@ ReadbackRing::ReadbackRing(Device& device, uint32_t n_max, uint64_t bytes_max) :
 }
 
 void ReadbackRing::copy(const wgpu::CommandEncoder& encoder, const BufferView& view) {
-  RAVENWING_CHECK(n_sent_ < slots_.size() && view.size > 0 && view.size <= next().buffer.size());
-  next().size = view.size;
-  encoder.CopyBufferToBuffer(view.buffer, view.offset, next().buffer.handle(), 0, round_up(view.size, 4));
+  const uint32_t n_before = n_sent_ + n_recorded_;
+  RAVENWING_CHECK(n_before < slots_.size() && view.size > 0 && view.size <= next(n_before).buffer.size());
+  Slot& slot = next(n_before);
+  slot.size = view.size;
+  encoder.CopyBufferToBuffer(view.buffer, view.offset, slot.buffer.handle(), 0, round_up(view.size, 4));
+  ++n_recorded_;
 }
 
 void ReadbackRing::send() {
   // Whether the map succeeded is asked of the buffer, so that the callback refers to nothing that may be gone by then.
   // Events that nobody waits for, of forgotten results, end with the device's next check().
-  next().mapped = next().buffer.handle().MapAsync(wgpu::MapMode::Read, 0, round_up(next().size, 4),
-                                                  wgpu::CallbackMode::AllowProcessEvents,
-                                                  [](wgpu::MapAsyncStatus, wgpu::StringView) {});
-  ++n_sent_;
+  for (; n_recorded_ > 0; --n_recorded_, ++n_sent_) {
+    Slot& slot = next(n_sent_);
+    slot.mapped = slot.buffer.handle().MapAsync(wgpu::MapMode::Read, 0, round_up(slot.size, 4),
+                                                wgpu::CallbackMode::AllowProcessEvents,
+                                                [](wgpu::MapAsyncStatus, wgpu::StringView) {});
+  }
 }
 
 void ReadbackRing::take(std::span<std::byte> bytes) {

@@ -18,7 +18,7 @@ class ReadbackRing {
 
   /// Records the copy of `view`, not empty, into the next buffer of the ring, of which one must be free.
   void copy(const wgpu::CommandEncoder& encoder, const BufferView& view);
-  /// Sends what was recorded, once its commands are submitted.
+  /// Sends all that was recorded, once its commands are submitted.
   void send();
   /// The oldest result that was sent and not taken: its first bytes.size() bytes. Waits for it. Throws
   /// Error{device_lost}.
@@ -36,11 +36,12 @@ class ReadbackRing {
     wgpu::Future mapped;
   };
   Slot& oldest() { return slots_[first_]; }
-  Slot& next() { return slots_[(first_ + n_sent_) % slots_.size()]; }
+  Slot& next(uint32_t n_before) { return slots_[(first_ + n_before) % slots_.size()]; }
 
   Device& device_;
   std::vector<Slot> slots_;
   uint32_t first_ = 0, n_sent_ = 0;
+  uint32_t n_recorded_ = 0;  // and not sent
 };
 
 }  // namespace ravenwing::gpu

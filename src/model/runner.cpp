@@ -259,6 +259,18 @@ StepProfile Runner::profile(const kernels::StepInput& input) {
   return profile;
 }
 
+SubmitReading Runner::time_submits(const kernels::StepInput& input, const SubmitShape& shape, uint32_t n_steps) {
+  impl_->device->wait_idle();
+  const rwkv7::Replay replay = impl_->read(impl_->live().replay(input, shape, n_steps));
+  SubmitReading reading{.us = replay.us / n_steps, .ids = {}};
+  for (const kernels::Sampled& sampled : replay.sampled) {
+    if (sampled.frozen == kernels::Frozen::numerical)
+      fail(ErrorCode::unsupported, "[sample] the logits of a step that was timed are not numbers");
+    reading.ids.push_back(sampled.id);
+  }
+  return reading;
+}
+
 MeasuredLimits Runner::measure_limits() {
   gpu::PipelineCache pipelines(*impl_->device, kernels::shader_library());
   return kernels::measure_limits(pipelines);

@@ -64,6 +64,8 @@ class Runner {
   /// Times a step, by dispatches and as a whole. The states advance by several such steps. Needs
   /// EngineOptions::profiling.
   StepProfile profile(const kernels::StepInput& input);
+  /// Times `n_steps` such steps, which have one output each, after those that were submitted.
+  SubmitReading time_submits(const kernels::StepInput& input, const SubmitShape& shape, uint32_t n_steps);
   MeasuredLimits measure_limits();
   /// The same, and sends the results of its outputs to the host, for take_sampled(). At most kernels::kStepsInFlight.
   void launch(const kernels::StepInput& input);

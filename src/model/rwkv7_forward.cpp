@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -47,6 +48,10 @@ uint32_t outputs_that_fit(const gpu::Device& device, const Config& config, uint3
   if (fit == 0)
     fail(ErrorCode::unsupported, "[model] the logits of {} tokens exceed the device's binding limit", config.n_vocab);
   return uint32_t(std::min<uint64_t>(fit, std::min(tokens_max, kOutputsMax)));
+}
+
+bool any_numerical(std::span<const Sampled> sampled) {
+  return std::ranges::any_of(sampled, [](const Sampled& one) { return one.frozen == kernels::Frozen::numerical; });
 }
 
 }  // namespace
@@ -416,6 +421,51 @@ std::optional<double> Model::time_step(const kernels::StepInput& input) {
   return double(*middle) / 1e3;
 }
 
+wgpu::CommandBuffer Model::encode_part(const gpu::Plan& steps, size_t begin, size_t end,
+                                       gpu::ReadbackRing& results) const {
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+  steps.encode(pass, begin, end);
+  pass.End();
+  if (end == steps.dispatches().size()) results.copy(encoder, {scratch_.sampled, 0, sizeof(Sampled)});
+  return encoder.Finish();
+}
+
+Replay Model::replay(const kernels::StepInput& input, const SubmitShape& shape, uint32_t n_steps) {
+  RAVENWING_CHECK(!loader_ && input.n_outputs() == 1);
+  const gpu::Plan& steps = plan(bucket_of(input));
+  const size_t n_dispatches = steps.dispatches().size();
+  const size_t n_together = shape.dispatches > 0 ? shape.dispatches : n_dispatches;
+  const uint32_t n_in_flight = std::max(kernels::kStepsInFlight, 2 * shape.steps);
+  gpu::ReadbackRing results(device_, n_in_flight, sizeof(Sampled));
+  Replay replay;
+  replay.sampled.reserve(n_steps);
+  const auto take = [&] { results.take(std::as_writable_bytes(std::span(&replay.sampled.emplace_back(), 1))); };
+  std::vector<wgpu::CommandBuffer> commands;
+  const auto begin = std::chrono::steady_clock::now();
+  for (uint32_t step = 0; step < n_steps; step += shape.steps) {
+    const uint32_t n = std::min(shape.steps, n_steps - step);
+    while (results.n_sent() + n > n_in_flight) take();
+    device_.write(scratch_.step, 0, input.as_bytes());  // the same for all of them
+    commands.clear();
+    for (uint32_t i = 0; i < n; ++i) {
+      for (size_t first = 0; first < n_dispatches; first += n_together) {
+        commands.push_back(encode_part(steps, first, std::min(first + n_together, n_dispatches), results));
+        if (shape.dispatches == 0) continue;
+        device_.submit(commands.back());
+        commands.clear();
+      }
+    }
+    if (!commands.empty()) device_.submit(commands);
+    results.send();
+  }
+  while (results.n_sent() > 0) take();
+  replay.us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
+  last_n_outputs_ = input.n_outputs();
+  if (any_numerical(replay.sampled)) check_stalled();
+  return replay;
+}
+
 void Model::submit(const kernels::StepInput& input) { device_.submit(encode(input).Finish()); }
 
 void Model::launch(const kernels::StepInput& input) {
@@ -430,8 +480,7 @@ void Model::launch(const kernels::StepInput& input) {
 void Model::take_sampled(std::vector<Sampled>& sampled) {
   sampled.resize(readback_.oldest_size() / sizeof(Sampled));
   readback_.take(std::as_writable_bytes(std::span(sampled)));
-  if (std::ranges::any_of(sampled, [](const Sampled& one) { return one.frozen == kernels::Frozen::numerical; }))
-    check_stalled();
+  if (any_numerical(sampled)) check_stalled();
 }
 
 void Model::forget_sampled() { readback_.forget(); }

@@ -31,6 +31,12 @@ struct ModelOptions {
 
 using kernels::Sampled;
 
+/// What steps gave that ran for measuring.
+struct Replay {
+  double us = 0;  // from the first submit to the last result, by the host's clock
+  std::vector<Sampled> sampled;
+};
+
 class Model {
  public:
   /// `file` and `source` must outlive a model that is lazy; `progress` is then called by submit().
@@ -57,6 +63,9 @@ class Model {
   void profile(const kernels::StepInput& input, StepProfile& profile);
   /// The GPU's microseconds for such a step as a whole, the median of several; none where its clock gave no sense.
   std::optional<double> time_step(const kernels::StepInput& input);
+  /// Runs such a step, which must not be the first of a lazy model, again and again, as launch() and take_sampled() do;
+  /// `shape` says how many are submitted at once.
+  Replay replay(const kernels::StepInput& input, const SubmitShape& shape, uint32_t n_steps);
   /// What steps found ready; of buffers it knows nothing.
   const StepCacheUse& cache_use() const { return cache_use_; }
   /// The same, and sends what is sampled to the host. At most kStepsInFlight steps may be
@@ -90,6 +99,8 @@ class Model {
   const gpu::Plan& plan(const Bucket& bucket);
   /// Commands of a step; none are left of one that had to load weights first.
   wgpu::CommandEncoder encode(const kernels::StepInput& input);
+  /// Commands of dispatches `begin` to `end` - 1; those that end a step send what it samples to `results`.
+  wgpu::CommandBuffer encode_part(const gpu::Plan& steps, size_t begin, size_t end, gpu::ReadbackRing& results) const;
   void prepare(const Bucket& bucket);
   void load_all(const Progress& progress);
   /// Submits a step section by section, each as soon as its weights are there.

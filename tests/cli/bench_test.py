@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""ravenwing bench, bench sweep and bench formats on the demo model: that each figure is there and makes sense."""
+"""ravenwing bench, bench sweep, bench submits and bench formats on the demo model: that each figure is there and makes sense."""
 import os
 import re
 import tempfile
@@ -148,6 +148,25 @@ class BenchTest(Figures):
         self.expect_error("bench", "swep", status=2, words=["'swep'", "did you mean sweep?"])
         self.expect_error("bench", "--chunk", "64", "sweep", status=2, words=["--chunk", "behind `sweep`"])
         self.assertEqual(os.listdir(self.folder.name), [])
+
+
+@needs_adapter
+class SubmitsTest(Figures):
+    FLAGS = ("bench", "submits", "-n", "6", "--repeat", "1")
+
+    def test_submits(self):
+        result = self.run_json(*self.FLAGS, "--steps", "1,4", "--dispatches", "16")
+        self.assertEqual((result["tokens"], result["repeat"]), (6, 1))
+        self.assertEqual([(row["steps"], row["dispatches"]) for row in result["submits"]], [(1, None), (4, None), (1, 16)])
+        for row in result["submits"]:
+            self.check_readings(row["decode_tok_s"])
+        text = self.run_program(*self.FLAGS, "--steps", "2", "--dispatches", "9")[0].decode()
+        for row in (r"2 +all", r"1 +9"):
+            self.assertRegex(text, rf"(?m)^ +{row} +[\d.]+ +\([\d.]+ to [\d.]+\)$")
+
+    def test_flags(self):
+        for flag, value in (("--steps", "0"), ("--steps", "65"), ("--steps", "1,x"), ("--dispatches", "0")):
+            self.expect_error(*self.FLAGS, flag, value, status=2, words=[flag])
 
 
 @needs_adapter

@@ -93,7 +93,7 @@ class GeneratedTest(ProgramTest):
                 self.assertIn(f"\\fB{flag.replace('-', chr(92) + '-')}\\fR", man)
 
     def test_every_flag_of_a_command_within_a_command(self):
-        for outer, inner in (("bench", "sweep"), ("bench", "formats"), ("bench", "kernels")):
+        for outer, inner in (("bench", "sweep"), ("bench", "submits"), ("bench", "formats"), ("bench", "kernels")):
             flags = self.flags(outer, inner)
             self.assertLessEqual(set(flags), set(self.complete(outer, inner, "--")))
             zsh = re.search(rf"(?ms)^        '{outer} {inner}'\) (.*?); return ;;$", self.printed("completion", "zsh")[0])[1]

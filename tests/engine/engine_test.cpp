@@ -48,6 +48,24 @@ TEST_SUITE("engine") {
     CHECK(got.text + rest.text == expected.text);
   }
 
+  TEST_CASE("what is timed draws the tokens that a request draws, whatever the submits") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    constexpr uint32_t kFirst = 1, kTokens = 5;
+    std::vector<uint32_t> ids = engine->new_session().generate(std::span(&kFirst, 1), greedy(1 + kTokens)).ids;
+    ids.erase(ids.begin());  // drawn before the clock runs
+    for (const SubmitShape shape : {SubmitShape{}, {.steps = 2}, {.dispatches = 7}}) {
+      const SubmitReading reading = engine->time_submits(shape, kTokens);
+      CHECK(reading.ids == ids);
+      CHECK(reading.us > 0);
+    }
+    for (const auto& [shape, n_tokens] : {std::pair(SubmitShape{}, 0u),
+                                          {{.steps = 0}, 1u},
+                                          {{.steps = SubmitShape::kStepsMax + 1}, 1u},
+                                          {{.steps = 2, .dispatches = 3}, 1u}})
+      CHECK(code_of([&] { engine->time_submits(shape, n_tokens); }) == ErrorCode::bad_request);
+  }
+
   TEST_CASE("requests of unequal length that share steps get what each gets alone") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;

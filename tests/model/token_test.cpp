@@ -112,6 +112,43 @@ TEST_SUITE("token") {
     CHECK(same_bits(model.states().read(1), before));
   }
 
+  TEST_CASE("steps that share a submit, or take several, are the same steps") {
+    const auto device = open_device(Tier::t1);
+    if (!device) return;
+    GpuModel loaded(*device, demo_model(), options_of(TokenUse::stages, 13));
+    rwkv7::Model& model = loaded.model;
+    const Ids begin = {1}, feedback = {kernels::kFeedback};
+    constexpr uint32_t kSteps = 5;
+    const auto start = [&](uint32_t slot) {
+      kernels::ControlBlock block;
+      block.limit = 1 + kSteps;
+      model.states().reset(slot);
+      model.states().write_control(slot, block);
+      submit(model, {{slot, begin, Outputs::last, true}});
+    };
+    start(0);
+    Ids expected;
+    for (uint32_t i = 0; i < kSteps; ++i) {
+      submit(model, {{0, feedback, Outputs::last, true}});
+      expected.push_back(model.read_sampled().at(0).id);
+    }
+    const rwkv7::HostState state = model.states().read(0);
+    kernels::StepInput input(model.tokens_max());
+    input.add_chunk({1, feedback});
+    input.add_output({0, 1, true});
+    for (const SubmitShape shape : {SubmitShape{}, {.steps = 2}, {.dispatches = 5}}) {
+      CAPTURE(shape.steps);
+      CAPTURE(shape.dispatches);
+      start(1);
+      const rwkv7::Replay replay = model.replay(input, shape, kSteps);
+      Ids found;
+      for (const rwkv7::Sampled& sampled : replay.sampled) found.push_back(sampled.id);
+      CHECK(found == expected);
+      CHECK(same_bits(model.states().read(1), state));
+      CHECK(replay.us > 0);
+    }
+  }
+
   TEST_CASE("workgroups that do not run at a time are an error, and the next text goes stage by stage") {
     const auto device = open_device(Tier::t1);
     if (!device) return;
