@@ -1,5 +1,6 @@
 // ravenwing bench submits: how fast one text is decoded, by what goes into one submit.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
 #include "bench_commands.hpp"
@@ -40,8 +41,10 @@ void measure(const SubmitFlags& flags, Engine& engine, std::vector<ShapeReading>
       const SubmitReading found = engine.time_submits(reading.shape, flags.n_tokens);
       if (ids.empty()) ids = found.ids;
       if (found.ids != ids) {
-        fail(ErrorCode::unsupported, "{} steps, {} dispatches to a submit: other tokens were drawn than before",
-             reading.shape.steps, reading.shape.dispatches);
+        const auto other = std::mismatch(ids.begin(), ids.end(), found.ids.begin(), found.ids.end()).first;
+        fail(ErrorCode::unsupported,
+             "{} steps, {} dispatches to a submit, round {}: other tokens were drawn than before, from token {} on",
+             reading.shape.steps, reading.shape.dispatches, round, other - ids.begin());
       }
       if (round > 0) reading.tok_s.values.push_back(1e6 / found.us);
     }
