@@ -40,22 +40,25 @@ struct Piece {
   uint64_t begin = 0, end = 0;  // bytes in the weights' buffer
 };
 
-/// Splits a segment so that each piece, its start rounded down to what a binding may begin at, fits the limit.
+/// Splits a segment so that each piece, its start rounded down to what a binding may begin at, fits the limit. Rows
+/// that lie together stay so.
 std::vector<Piece> split(const MatMulSegment& segment, uint64_t limit, uint32_t alignment) {
-  const uint64_t bytes_per_row = row_bytes(segment.weights.format, segment.weights.n_in);
-  const uint64_t rows_max = limit > alignment ? (limit - alignment) / bytes_per_row : 0;
+  const MatrixView& weights = segment.weights;
+  const uint64_t bytes_per_row = row_bytes(weights.format, weights.n_in);
+  const uint64_t rows_max = rows_in(weights.format, weights.n_in, limit - std::min<uint64_t>(limit, alignment));
   if (rows_max == 0) {
-    fail(ErrorCode::unsupported, "[matmul] a row of {} bytes is larger than the device's binding limit of {} bytes",
-         bytes_per_row, limit);
+    fail(ErrorCode::unsupported,
+         "[matmul] {} bytes, a row and those that lie with it, exceed the device's binding limit of {} bytes",
+         matrix_bytes(weights.format, 1, weights.n_in), limit);
   }
   std::vector<Piece> pieces;
-  for (uint32_t row = 0; row < segment.weights.n_rows;
-       row += uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row))) {
+  for (uint32_t row = 0, n_rows = 0; row < weights.n_rows; row += n_rows) {
+    n_rows = uint32_t(std::min<uint64_t>(rows_max, weights.n_rows - row));
     Piece piece{segment};
-    piece.segment.weights.n_rows = uint32_t(std::min<uint64_t>(rows_max, segment.weights.n_rows - row));
+    piece.segment.weights.n_rows = n_rows;
     piece.segment.output_offset += row;
-    piece.begin = segment.weights.rows.offset + row * bytes_per_row;
-    piece.end = piece.begin + piece.segment.weights.n_rows * bytes_per_row;
+    piece.begin = weights.rows.offset + row * bytes_per_row;
+    piece.end = piece.begin + matrix_bytes(weights.format, n_rows, weights.n_in);
     pieces.push_back(piece);
   }
   return pieces;
@@ -383,6 +386,7 @@ void dispatch_window(const Context& context, gpu::UniformArena& uniforms, const 
                                : shape.kernel == Kernel::mat ? context.variant("matmul_mat")
                                                              : vec_variant(context, team, shape, n_in_max);
   variant.modules.emplace_back("format", format_module(weights.format));
+  variant.modules.emplace_back("rows", rows_module(weights.format));
   variant.modules.emplace_back("out", product.output_f32 ? "out_f32" : "out_act");
   variant.constants.emplace_back("OVER_OUTPUTS", product.over_outputs);
   variant.constants.emplace_back("ACCUMULATE", product.accumulate && !in_parts);

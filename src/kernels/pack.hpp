@@ -16,10 +16,10 @@ struct FileRows {
   uint64_t row_stride = 0, block_stride = 0;
 };
 
-/// Writes `from` into `to`, of the same format and size.
-void pack(gpu::Recorder& recorder, const FileRows& from, const MatrixView& to);
+/// Writes `from` into `to`, of the same format, from row `row_begin` on.
+void pack(gpu::Recorder& recorder, const FileRows& from, const MatrixView& to, uint32_t row_begin);
 
-/// Writes `from` into `to`, of the same size, in f16 (rounded to nearest even) or f32.
-void convert(gpu::Recorder& recorder, const MatrixView& from, const MatrixView& to);
+/// Writes `from` into `to`, from row `row_begin` on, in f16 (rounded to nearest even) or f32.
+void convert(gpu::Recorder& recorder, const MatrixView& from, const MatrixView& to, uint32_t row_begin);
 
 }  // namespace ravenwing::kernels

@@ -14,6 +14,7 @@ namespace {
 constexpr uint32_t kLanesMax = 8, kLanesMin = 8;
 constexpr uint32_t kNone = 0xffffffff;
 constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2", "format_3", "format_4", "format_5"};
+constexpr std::string_view kRowsRoles[] = {"rows_0", "rows_1", "rows_2", "rows_3", "rows_4", "rows_5"};
 constexpr std::string_view kSpanRoles[] = {"span_0", "span_1", "span_2", "span_3", "span_4", "span_5"};
 constexpr uint32_t kSpan = 64;  // weights
 
@@ -47,7 +48,7 @@ static_assert(sizeof(StageWords) == 6 * 16);
 struct PieceWords {
   uint32_t weights, row_quads, n_rows, format, team, mix, to, output, activation;
   float scale;
-  uint32_t paired, unused;
+  uint32_t paired_together, row_first;  // paired | together << 1
 };
 static_assert(sizeof(PieceWords) == 3 * 16);
 
@@ -268,18 +269,19 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
     const size_t end = pieces.size() + n_workgroups;
     for (size_t i = 0; i < stage.products.size(); ++i) {
       const TokenProduct& product = stage.products[i];
-      const auto format = std::find(formats_.begin(), formats_.end(), product.weights.format);
+      const WeightFormat format_of = product.weights.format;
+      const auto format = std::find(formats_.begin(), formats_.end(), format_of);
       const auto format_index = uint32_t(format - formats_.begin());
-      if (format == formats_.end()) formats_.push_back(product.weights.format);
+      if (format == formats_.end()) formats_.push_back(format_of);
       const uint32_t n_pairs = product.weights.n_rows / 2, row_quads = product.weights.row_words() / 4;
       for (uint32_t share = 0; share < n_workgroups_of[i]; ++share) {
         const auto cut = [&](uint32_t at) { return uint32_t(uint64_t(n_pairs) * at / n_workgroups_of[i]); };
         const uint32_t first = cut(share), n = cut(share + 1) - first;
         const uint32_t output = product.output + first * (product.to == TokenOutput::act ? 1 : 2);
-        pieces.push_back({quads(product.weights.rows, group.weights) + 2 * first * row_quads, row_quads, 2 * n,
-                          format_index, team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size), product.mix,
-                          uint32_t(product.to), output, uint32_t(product.activation), product.scale,
-                          takes_pairs(product.weights.format), 0});
+        pieces.push_back({quads(product.weights.rows, group.weights), row_quads, 2 * n, format_index,
+                          team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size), product.mix, uint32_t(product.to),
+                          output, uint32_t(product.activation), product.scale,
+                          takes_pairs(format_of) | rows_together(format_of) << 1, 2 * first});
       }
     }
     pieces.resize(end);
@@ -303,6 +305,7 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
   variant.modules.emplace_back("halves", "halves_native");
   for (size_t i = 0; i < formats_.size(); ++i) {
     variant.modules.emplace_back(kFormatRoles[i], format_module(formats_[i]));
+    variant.modules.emplace_back(kRowsRoles[i], rows_module(formats_[i]));
     variant.modules.emplace_back(kSpanRoles[i], span_module(formats_[i]));
   }
   const uint32_t n_in_max = std::max(model_.n_embd, model_.n_ffn);

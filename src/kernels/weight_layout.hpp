@@ -1,5 +1,7 @@
-// How a row of weights lies in GPU memory. Rows are the unit: each starts on 16 bytes and stands alone, so that a
-// matrix can be split by rows anywhere.
+// How weights lie in GPU memory. A row is whole pieces of 16 bytes, quads of words. Rows lie one after another or,
+// of some formats, eight together: quad q of rows 8 g to 8 g + 7 are eight neighbouring quads, so that invocations that
+// read the same place of neighbouring rows read whole lines of memory; the last eight take their space even where some
+// are missing. Either way a matrix can be split where rows that lie together end.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +22,16 @@ using format::WeightFormat;
 /// format_*.wgsl read this.
 uint32_t row_bytes(WeightFormat format, uint32_t n_in);
 
+/// How many rows of a format lie together; 1: they lie one after another.
+uint32_t rows_together(WeightFormat format);
+inline constexpr uint32_t kRowsTogetherMax = 8;
+
+/// Bytes of n_rows rows, the first of which is the first of those that lie together.
+uint64_t matrix_bytes(WeightFormat format, uint32_t n_rows, uint32_t n_in);
+
+/// How many rows fit so many bytes, cut where rows that lie together end.
+uint64_t rows_in(WeightFormat format, uint32_t n_in, uint64_t n_bytes);
+
 /// A part of every block of a file; in GPU memory the parts of a row's blocks lie one after another.
 struct Plane {
   uint32_t begin, size;  // bytes within a block
@@ -29,16 +41,18 @@ inline constexpr uint32_t kPlanesMax = 4;
 /// In the order in which they lie. One that is the whole block: the blocks are as in the file.
 std::span<const Plane> planes(WeightFormat format);
 
-/// Turns one row of the file (whole blocks, any alignment) into that layout; writes row_bytes() bytes.
-void pack_row(WeightFormat format, uint32_t n_in, const std::byte* from, std::byte* to);
+/// Turns rows of the file (whole blocks, any alignment) into that layout, in matrix_bytes() bytes, of which those of
+/// missing rows are left as they are.
+void pack_rows(WeightFormat format, uint32_t n_rows, uint32_t n_in, const std::byte* from, std::byte* to);
 
-/// Whether rows of n_in weights lie as in the file.
+/// Whether the bytes of a row of n_in weights are the file's, in their order.
 bool keeps_rows(WeightFormat format, uint32_t n_in);
 
-/// The WGSL module that reads rows of a format.
+/// The WGSL modules that read a row of a format, and that say where a matrix has its rows (the role "rows").
 std::string_view format_module(WeightFormat format);
+std::string_view rows_module(WeightFormat format);
 
-/// A matrix in GPU memory, W [n_rows, n_in]; `rows` starts at its first row and is aligned to 16 bytes.
+/// A matrix in GPU memory, W [n_rows, n_in]; `rows` is matrix_bytes(), aligned to 16 bytes.
 struct MatrixView {
   WeightFormat format = WeightFormat::f32;
   uint32_t n_rows = 0, n_in = 0;

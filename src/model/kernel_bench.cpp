@@ -296,14 +296,14 @@ void measure_product(Bench& bench, KernelReading& reading, const SyntheticSpec& 
   const uint32_t n_columns = reading.n_sequences * reading.n_tokens;
   uint64_t bytes = 0;
   for (const Product::Matrix& matrix : product.matrices)
-    bytes += uint64_t(kernels::row_bytes(format, matrix.n_in)) * matrix.n_rows;
+    bytes += kernels::matrix_bytes(format, matrix.n_rows, matrix.n_in);
   const uint64_t stride = round_up(bytes, 256);
   const uint32_t n_copies = bench.copies_of(bytes);
   const gpu::Buffer& weights = bench.buffer("weights", stride * n_copies);
   kernels::MatMul multiply{.label = product.name};
   uint64_t input_size = 0, output_size = 0;  // elements
   for (uint64_t at = 0; const Product::Matrix& matrix : product.matrices) {
-    const uint64_t matrix_bytes = uint64_t(kernels::row_bytes(format, matrix.n_in)) * matrix.n_rows;
+    const uint64_t matrix_bytes = kernels::matrix_bytes(format, matrix.n_rows, matrix.n_in);
     const uint32_t output_stride = product.output_f32 ? matrix.n_rows : act_stride(matrix.n_rows);
     multiply.segments.push_back({{format, matrix.n_rows, matrix.n_in, {weights, at, matrix_bytes}},
                                  narrow<uint32_t>(input_size),
@@ -374,7 +374,7 @@ void measure_layer_norm(Bench& bench, KernelReading& reading, const SyntheticSpe
 
 void measure_embed(Bench& bench, KernelReading& reading, const SyntheticSpec& shape, WeightFormat format) {
   const uint32_t n = shape.n_embd, n_columns = reading.n_sequences * reading.n_tokens;
-  const uint64_t bytes = uint64_t(kernels::row_bytes(format, n)) * shape.n_vocab;
+  const uint64_t bytes = kernels::matrix_bytes(format, shape.n_vocab, n);
   const kernels::MatrixView table{format, shape.n_vocab, n, {bench.buffer("weights", bytes), 0, bytes}};
   const gpu::BufferView vectors = bench.view("vectors", 2 * uint64_t(n) * 4);
   const gpu::BufferView x = bench.view("x", uint64_t(n_columns) * n * 4);

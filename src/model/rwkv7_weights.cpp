@@ -75,7 +75,7 @@ WeightFormat low_rank_format(const LayerSource& layer) {
 }
 
 uint64_t matrix_bytes(const MatrixSource& matrix, WeightFormat format) {
-  return matrix ? uint64_t(matrix.n_out) * kernels::row_bytes(format, matrix.n_in) + kMatrixAlignment : 0;
+  return matrix ? kernels::matrix_bytes(format, matrix.n_out, matrix.n_in) + kMatrixAlignment : 0;
 }
 
 /// Bytes that the sections take in GPU memory: embedding, layers, head.
@@ -163,15 +163,15 @@ class WeightLoader::Uploader {
     Matrix result{source.n_out, source.n_in, {}};
     const uint64_t bytes_per_row = kernels::row_bytes(format, source.n_in);
     for (uint32_t row = 0; row < source.n_out;) {
-      const uint64_t n_fit =
-          std::max<uint64_t>(free_bytes(kMatrixAlignment) / bytes_per_row,
-                             arena_bytes_max_ / bytes_per_row * (free_bytes(kMatrixAlignment) < bytes_per_row));
+      uint64_t n_fit = kernels::rows_in(format, source.n_in, free_bytes(kMatrixAlignment));
+      if (n_fit == 0) n_fit = kernels::rows_in(format, source.n_in, arena_bytes_max_);
       if (n_fit == 0 || bytes_per_row > gpu::UploadRing::kPieceBytesMax) {
         fail(ErrorCode::unsupported, "[weights] {}: a row of {} bytes is larger than a buffer of {} bytes",
              source.tensor->name, bytes_per_row, std::min(arena_bytes_max_, gpu::UploadRing::kPieceBytesMax));
       }
       const uint32_t n_rows = uint32_t(std::min<uint64_t>(n_fit, source.n_out - row));
-      MatrixView part{format, n_rows, source.n_in, take(n_rows * bytes_per_row, kMatrixAlignment)};
+      MatrixView part{format, n_rows, source.n_in,
+                      take(kernels::matrix_bytes(format, n_rows, source.n_in), kMatrixAlignment)};
       fill(source, row, part);
       result.parts.push_back(std::move(part));
       row += n_rows;
@@ -274,22 +274,21 @@ class WeightLoader::Uploader {
     return {arenas_.back(), begin, bytes};
   }
 
-  /// Rows that lie as in the file are copied; of others the GPU is given the file's bytes.
+  /// Rows that lie as in the file are copied; of others the GPU is given the file's bytes, of which those of a piece
+  /// belong to rows from `row` on.
   void fill(const MatrixSource& source, uint32_t row_begin, const MatrixView& part) {
     const WeightFormat format = source.tensor->format;
     const auto& info = format::info(format);
     const uint64_t file_row_bytes = uint64_t(source.n_in) / info.block_weights * info.block_bytes;
-    const bool as_it_stands = part.format == format && !source.transposed && kernels::keeps_rows(format, source.n_in);
+    const bool as_it_stands = part.format == format && !source.transposed && kernels::keeps_rows(format, source.n_in) &&
+                              kernels::rows_together(format) == 1;
     // A transposed matrix is not cut: its rows lie all over it.
     const uint64_t rows_per_piece =
         source.transposed ? part.n_rows : std::max<uint64_t>(kPieceBytes / file_row_bytes, 1);
     for (uint32_t row = 0; row < part.n_rows;) {
-      MatrixView to = part;
-      to.n_rows = uint32_t(std::min<uint64_t>(rows_per_piece, part.n_rows - row));
-      to.rows.offset += row * uint64_t(part.row_words()) * 4;
-      to.rows.size = to.n_rows * uint64_t(part.row_words()) * 4;
-      kernels::FileRows from{format, to.n_rows, to.n_in, {}, 0, file_row_bytes, info.block_bytes};
-      uint64_t begin = (row_begin + row) * file_row_bytes, n_bytes = to.n_rows * file_row_bytes;
+      const uint32_t n_rows = uint32_t(std::min<uint64_t>(rows_per_piece, part.n_rows - row));
+      kernels::FileRows from{format, n_rows, part.n_in, {}, 0, file_row_bytes, info.block_bytes};
+      uint64_t begin = (row_begin + row) * file_row_bytes, n_bytes = n_rows * file_row_bytes;
       if (source.transposed) {
         begin = 0;
         n_bytes = uint64_t(source.n_out) * source.n_in * info.block_bytes;
@@ -301,31 +300,39 @@ class WeightLoader::Uploader {
         if (!source.tensor->read(begin, bytes, n_bytes)) fail_changed();
       };
       if (as_it_stands)
-        copy(to.rows.offset, n_bytes, read);
+        copy(part.rows.offset + row * file_row_bytes, n_bytes, read);
       else
-        pack(source, from, to, n_bytes, read);
-      row += to.n_rows;
+        pack(source, {from, part, row}, n_bytes, read);
+      row += n_rows;
     }
   }
 
+  /// Rows that become those of `to` from `row` on.
+  struct Packing {
+    kernels::FileRows from;
+    MatrixView to;
+    uint32_t row;
+  };
+
   /// Bytes for the GPU to pack and, for another format, to convert.
-  void pack(const MatrixSource& source, const kernels::FileRows& from, const MatrixView& to, uint64_t n_bytes,
-            Fill read) {
+  void pack(const MatrixSource& source, const Packing& packing, uint64_t n_bytes, Fill read) {
     if (n_bytes > gpu::UploadRing::kPieceBytesMax) {
       fail(ErrorCode::unsupported, "[weights] {}: {} bytes are more than the {} that can be rearranged at once",
            source.tensor->name, n_bytes, gpu::UploadRing::kPieceBytesMax);
     }
-    const auto record = [this, from, to](gpu::Recorder& recorder, const gpu::BufferView& bytes) {
+    const auto record = [this, packing](gpu::Recorder& recorder, const gpu::BufferView& bytes) {
+      const auto& [from, to, row] = packing;
       kernels::FileRows rows = from;
       rows.bytes = bytes;
-      if (to.format == from.format) return kernels::pack(recorder, rows, to);
+      if (to.format == from.format) return kernels::pack(recorder, rows, to, row);
       const gpu::BufferView place = packed_ ? gpu::BufferView(packed_) : gpu::BufferView();
       const MatrixView packed{from.format, from.n_rows, from.n_in, place};
-      kernels::pack(recorder, rows, packed);
-      kernels::convert(recorder, packed, to);
+      kernels::pack(recorder, rows, packed, 0);
+      kernels::convert(recorder, packed, to, row);
     };
+    const auto& [from, to, row] = packing;
     if (to.format != from.format)
-      packed_bytes_ = std::max(packed_bytes_, uint64_t(from.n_rows) * kernels::row_bytes(from.format, from.n_in));
+      packed_bytes_ = std::max(packed_bytes_, kernels::matrix_bytes(from.format, from.n_rows, from.n_in));
     // Only to have the shaders compiled.
     gpu::Recorder ahead(pipelines_);
     record(ahead, {});

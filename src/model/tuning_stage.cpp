@@ -55,24 +55,21 @@ void append(std::vector<std::byte>& bytes, T value) {
 /// Some rows of random weights as the GPU has them.
 std::vector<std::byte> random_rows(WeightFormat format, uint32_t n_rows, uint32_t n_in, uint64_t& random) {
   const format::WeightFormatInfo& info = format::info(format);
-  std::vector<std::byte> packed;
-  for (uint32_t row = 0; row < n_rows; ++row) {
-    std::vector<std::byte> blocks;
-    for (uint32_t i = 0; i < n_in / info.block_weights; ++i) {
-      if (info.block_weights == 1) {
-        const float value = random_number(random) / 2;
-        if (format == WeightFormat::f32)
-          append(blocks, value);
-        else
-          append(blocks, format == WeightFormat::f16 ? f32_to_f16(value) : f32_to_bf16(value));
-        continue;
-      }
-      for (uint32_t k = 0; k < info.block_bytes; ++k) blocks.push_back(std::byte(next_random(random) >> 56));
-      format::scale_random_block(format, &blocks[blocks.size() - info.block_bytes], 0.3f);
+  std::vector<std::byte> blocks;
+  for (uint32_t i = 0; i < n_rows * (n_in / info.block_weights); ++i) {
+    if (info.block_weights == 1) {
+      const float value = random_number(random) / 2;
+      if (format == WeightFormat::f32)
+        append(blocks, value);
+      else
+        append(blocks, format == WeightFormat::f16 ? f32_to_f16(value) : f32_to_bf16(value));
+      continue;
     }
-    packed.resize(packed.size() + kernels::row_bytes(format, n_in));
-    kernels::pack_row(format, n_in, blocks.data(), packed.data() + packed.size() - kernels::row_bytes(format, n_in));
+    for (uint32_t k = 0; k < info.block_bytes; ++k) blocks.push_back(std::byte(next_random(random) >> 56));
+    format::scale_random_block(format, &blocks[blocks.size() - info.block_bytes], 0.3f);
   }
+  std::vector<std::byte> packed(kernels::matrix_bytes(format, n_rows, n_in));
+  kernels::pack_rows(format, n_rows, n_in, blocks.data(), packed.data());
   return packed;
 }
 
@@ -172,8 +169,10 @@ gpu::Buffer TuningStage::make_weights(const TunedProduct& product, uint64_t stri
   gpu::Buffer weights = make("weights", stride * n_copies);
   uint64_t begin = 0;
   for (const TunedProduct::Matrix& matrix : product.matrices) {
-    const uint64_t end = begin + uint64_t(kernels::row_bytes(product.format, matrix.n_in)) * matrix.n_rows;
-    const auto rows = random_rows(product.format, std::min(matrix.n_rows, kPatternRows), matrix.n_in, random_);
+    const uint64_t end = begin + kernels::matrix_bytes(product.format, matrix.n_rows, matrix.n_in);
+    // Whole groups of those that lie together, so that any of them may follow any other.
+    const auto n_rows = round_up(std::min(matrix.n_rows, kPatternRows), kernels::rows_together(product.format));
+    const auto rows = random_rows(product.format, uint32_t(n_rows), matrix.n_in, random_);
     for (uint32_t copy = 0; copy < n_copies; ++copy) spread(rows, weights, copy * stride + begin, copy * stride + end);
     begin = end;
   }
@@ -190,7 +189,7 @@ Trial TuningStage::product_trial(const TunedProduct& product, uint32_t n_columns
   uint64_t weight_bytes = 0, input_size = 0, output_size = 0;
   kernels::MatMul multiply{.label = "tuning"};
   for (const TunedProduct::Matrix& matrix : product.matrices) {
-    const uint64_t bytes = uint64_t(kernels::row_bytes(product.format, matrix.n_in)) * matrix.n_rows;
+    const uint64_t bytes = kernels::matrix_bytes(product.format, matrix.n_rows, matrix.n_in);
     const uint32_t output_stride = product.output_f32 ? matrix.n_rows : act_stride(matrix.n_rows);
     multiply.segments.push_back({{product.format, matrix.n_rows, matrix.n_in, {}},
                                  narrow<uint32_t>(input_size),

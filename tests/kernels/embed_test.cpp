@@ -115,8 +115,10 @@ TEST_CASE("a table in parts and windows: every token is written once, whatever w
   Case parts{"parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}};
   Case windows{"windows", WeightFormat::f16, 100, 40, ids, {}, 1000};  // 80 bytes a row, 9 rows a window
   Case both{"windows of parts", WeightFormat::f16, 100, 40, ids, {33, 1, 66}, 1000};
+  // 144 bytes a row: windows of 16 rows, and a part that begins with the fifth eight.
+  Case together{"windows of rows that lie together", WeightFormat::q4_k, 100, 256, ids, {40, 60}, 256 + 17 * 144};
   for (const auto& gpu : test::gpus()) {
-    for (const Case& embed : {parts, windows, both}) check_case(*gpu, embed);
+    for (const Case& embed : {parts, windows, both, together}) check_case(*gpu, embed);
   }
 }
 

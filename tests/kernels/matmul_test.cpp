@@ -231,6 +231,19 @@ TEST_CASE("weights beyond a binding are split by rows, at offsets that no bindin
   }
 }
 
+TEST_CASE("rows that lie together are split where eight end") {
+  // 288 bytes a row: a binding that begins on 256 bytes holds 49 rows, of which 48 are eights.
+  MatMulCase split{"14.1 KiB bindings", {{147, 512, WeightFormat::q4_k}, {5, 256, WeightFormat::q4_k}}, 3};
+  split.binding_bytes_max = 256 + 49 * 288;
+  for (const auto& gpu : test::gpus()) {
+    INFO(gpu->name());
+    MatMulScene scene(*gpu, split);
+    scene.run();
+    CHECK(scene.n_dispatches() >= 4);
+    scene.check_against_oracle();
+  }
+}
+
 TEST_CASE("a row that no binding holds is refused") {
   for (const auto& gpu : test::gpus()) {
     MatMulCase refused{"4 KiB bindings", {{3, 4000}}, 3};

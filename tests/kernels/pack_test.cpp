@@ -24,27 +24,35 @@ std::vector<std::byte> transposed(const test::TestMatrix& matrix) {
   return result;
 }
 
-/// Rows from row_begin on, packed on the GPU; they lie 16 bytes into what is bound.
-std::vector<uint32_t> packed_by_gpu(test::Gpu& gpu, const test::TestMatrix& matrix, uint32_t row_begin,
-                                    bool transpose) {
+/// A file's bytes, and how the rows of a matrix lie in them.
+struct FileCase {
+  bool transpose = false;
+  uint32_t before = 0;  // bytes ahead of the first row
+};
+
+/// Packed on the GPU in two pieces, of which one ends before row `cut`; rows lie 16 bytes into what is bound.
+std::vector<uint32_t> packed_by_gpu(test::Gpu& gpu, const test::TestMatrix& matrix, uint32_t cut, const FileCase& how) {
   const auto& info = format::info(matrix.format);
   const uint64_t row_bytes = uint64_t(matrix.n_in) / info.block_weights * info.block_bytes;
-  std::vector<std::byte> file = transpose ? transposed(matrix) : matrix.rows;
-  file.resize(round_up(file.size(), 4), std::byte(0xee));
-  const uint32_t n_rows = matrix.n_rows - row_begin;
+  std::vector<std::byte> file = how.transpose ? transposed(matrix) : matrix.rows;
+  file.insert(file.begin(), how.before, std::byte(0xee));
+  file.resize(round_up(file.size(), 16), std::byte(0xee));
   test::Scene scene(gpu, 1);
   const std::vector<uint32_t> ids = {0};
   scene.step().add_chunk({0, ids});
   const test::Region bytes = scene.input(file);
-  const test::Region rows = scene.output(4 + n_rows * kernels::row_bytes(matrix.format, matrix.n_in) / 4);
+  const test::Region rows = scene.output(4 + matrix.packed.size() / 4);
   scene.run([&](const kernels::Context& context) {
-    kernels::FileRows from{matrix.format, n_rows, matrix.n_in, scene.view(bytes)};
-    from.first = row_begin * (transpose ? info.block_bytes : row_bytes);
-    from.row_stride = transpose ? info.block_bytes : row_bytes;
-    from.block_stride = transpose ? uint64_t(matrix.n_rows) * info.block_bytes : info.block_bytes;
-    kernels::MatrixView to{matrix.format, n_rows, matrix.n_in, scene.view(rows)};
+    kernels::MatrixView to{matrix.format, matrix.n_rows, matrix.n_in, scene.view(rows)};
     to.rows.offset += 16;
-    kernels::pack(context.recorder, from, to);
+    for (const auto& [begin, end] : {std::pair{0u, cut}, std::pair{cut, matrix.n_rows}}) {
+      if (begin == end) continue;
+      kernels::FileRows from{matrix.format, end - begin, matrix.n_in, scene.view(bytes)};
+      from.first = how.before + begin * (how.transpose ? info.block_bytes : row_bytes);
+      from.row_stride = how.transpose ? info.block_bytes : row_bytes;
+      from.block_stride = how.transpose ? uint64_t(matrix.n_rows) * info.block_bytes : info.block_bytes;
+      kernels::pack(context.recorder, from, to, begin);
+    }
   });
   std::vector<uint32_t> words = scene.words(rows);
   CHECK(std::count(words.begin(), words.begin() + 4, test::kCanary) == 4);
@@ -52,13 +60,14 @@ std::vector<uint32_t> packed_by_gpu(test::Gpu& gpu, const test::TestMatrix& matr
   return words;
 }
 
-void check_pack(test::Gpu& gpu, const test::TestMatrix& matrix, uint32_t row_begin = 0, bool transpose = false) {
-  INFO(gpu.name(), ": ", format::info(matrix.format).name, ", [", matrix.n_rows, ", ", matrix.n_in, "] from row ",
-       row_begin, transpose ? ", transposed" : "");
-  const std::vector<uint32_t> got = packed_by_gpu(gpu, matrix, row_begin, transpose);
-  const size_t begin = row_begin * size_t(kernels::row_bytes(matrix.format, matrix.n_in));
-  CHECK(got.size() * 4 == matrix.packed.size() - begin);
-  CHECK(std::memcmp(got.data(), matrix.packed.data() + begin, got.size() * 4) == 0);
+void check_pack(test::Gpu& gpu, const test::TestMatrix& matrix, uint32_t cut = 0, const FileCase& how = {}) {
+  INFO(gpu.name(), ": ", format::info(matrix.format).name, ", [", matrix.n_rows, ", ", matrix.n_in, "] cut at row ",
+       cut, how.transpose ? ", transposed" : "", ", ", how.before, " bytes into the file");
+  // What stands in place of missing rows is not touched.
+  std::vector<uint32_t> expected(matrix.packed.size() / 4, test::kCanary);
+  kernels::pack_rows(matrix.format, matrix.n_rows, matrix.n_in, matrix.rows.data(),
+                     std::as_writable_bytes(std::span(expected)).data());
+  CHECK(packed_by_gpu(gpu, matrix, cut, how) == expected);
 }
 
 /// Rows of `matrix` in another format; they lie 16 bytes into what is bound.
@@ -73,7 +82,7 @@ std::vector<uint32_t> converted(test::Gpu& gpu, const test::TestMatrix& matrix, 
   scene.run([&](const kernels::Context& context) {
     kernels::MatrixView to{format, matrix.n_rows, matrix.n_in, scene.view(rows)};
     to.rows.offset += 16;
-    kernels::convert(context.recorder, matrix.view(scene, weights, 16), to);
+    kernels::convert(context.recorder, matrix.view(scene, weights, 16), to, 0);
   });
   std::vector<uint32_t> words = scene.words(rows);
   words.erase(words.begin(), words.begin() + 4);
@@ -150,14 +159,26 @@ TEST_CASE("rows of every format are packed as the CPU packs them") {
   }
 }
 
+TEST_CASE("pieces of rows that lie together may begin and end anywhere") {
+  std::mt19937 random(4);
+  for (const auto& gpu : test::gpus()) {
+    for (const WeightFormat format : {WeightFormat::q4_k, WeightFormat::q5_k}) {
+      const test::TestMatrix matrix = test::random_matrix(format, 21, 768, random);
+      for (const uint32_t cut : {1u, 8u, 11u, 17u}) check_pack(*gpu, matrix, cut);
+      // Where a piece does not begin on 16 bytes, words are put together from bytes.
+      check_pack(*gpu, matrix, 11, {.before = 6});
+    }
+  }
+}
+
 TEST_CASE("transposed floats are put in order") {
   std::mt19937 random(2);
   for (const auto& gpu : test::gpus()) {
     for (const WeightFormat format : {WeightFormat::f32, WeightFormat::f16, WeightFormat::bf16}) {
       for (const uint32_t n_in : {1u, 8u, 65u}) {
         const test::TestMatrix matrix = test::random_matrix(format, 7, n_in, random);
-        check_pack(*gpu, matrix, 0, true);
-        check_pack(*gpu, matrix, 4, true);
+        check_pack(*gpu, matrix, 0, {.transpose = true});
+        check_pack(*gpu, matrix, 4, {.transpose = true});
       }
     }
   }
@@ -173,6 +194,8 @@ TEST_CASE("floats become f16 as the CPU rounds them, or f32") {
     CHECK(converted(*gpu, bf16, WeightFormat::f32) == expected_bits(bf16, WeightFormat::f32));
     const test::TestMatrix blocks = test::random_matrix(WeightFormat::q6_k, 3, 512, random);
     CHECK(distance(converted(*gpu, blocks, WeightFormat::f16), expected_bits(blocks, WeightFormat::f16)) <= 1);
+    const test::TestMatrix together = test::random_matrix(WeightFormat::q4_k, 11, 512, random);
+    CHECK(distance(converted(*gpu, together, WeightFormat::f16), expected_bits(together, WeightFormat::f16)) <= 1);
   }
 }
 

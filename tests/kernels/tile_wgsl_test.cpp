@@ -81,12 +81,15 @@ TEST_CASE("matmul_tile is good WGSL for every format, kind and shape of tile") {
   for (const format::WeightFormat format : format::kWeightFormats) {
     CAPTURE(format::info(format).name);
     const kernels::LotModule lot = kernels::lot_module(format);
-    variant.modules = {
-        {"act", "act_f16"}, {"format", kernels::format_module(format)}, {"out", "out_act"}, {"lot", lot.name}};
+    variant.modules = {{"act", "act_f16"},
+                       {"format", kernels::format_module(format)},
+                       {"rows", kernels::rows_module(format)},
+                       {"out", "out_act"},
+                       {"lot", lot.name}};
     variant.constants = {{"LOT_OCTETS", lot.octets}};
     check();
   }
-  variant.modules = {{"act", "act_f16"}, {"out", "out_f32"}, {"lot", "lot_q4_k"}};
+  variant.modules = {{"act", "act_f16"}, {"out", "out_f32"}, {"lot", "lot_q4_k"}, {"rows", "rows_together"}};
   variant.constants = {{"ACCUMULATE", 1}, {"OF_SQUARES", 1}, {"OVER_OUTPUTS", 1}};
   check();
   variant.constants = {{"TILES_M", 4}, {"TILES_N", 3}, {"SUBGROUPS_K", 4}, {"MAT_M", 8}, {"MAT_N", 8}, {"MAT_K", 8}};

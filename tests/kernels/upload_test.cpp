@@ -68,7 +68,7 @@ TEST_CASE("pieces that the GPU works on lie where a binding can begin, among oth
             gpu::Plan plan;
             gpu::Recorder recorder(gpu->pipelines, plan);
             kernels::pack(recorder, {kernels::WeightFormat::f32, 1, n_words, bytes, 0, n_words * 4, 4},
-                          {kernels::WeightFormat::f32, 1, n_words, {packed, at, (n_words + 7) / 8 * 32}});
+                          {kernels::WeightFormat::f32, 1, n_words, {packed, at, (n_words + 7) / 8 * 32}}, 0);
             plan.encode(pass);
           });
       at += (n_words + 7) / 8 * 32;

@@ -68,13 +68,10 @@ std::vector<WeightFormat> other_formats() {
 TestMatrix packed_matrix(WeightFormat format, uint32_t n_rows, uint32_t n_in, std::vector<std::byte> rows) {
   const auto& info = format::info(format);
   const size_t file_bytes = size_t(n_in) / info.block_weights * info.block_bytes;
-  const size_t packed_bytes = kernels::row_bytes(format, n_in);
   REQUIRE(rows.size() == n_rows * file_bytes);
   TestMatrix matrix{format, n_rows, n_in, std::move(rows),
-                    std::vector<std::byte>(n_rows * packed_bytes, std::byte(0xff))};
-  for (size_t row = 0; row < n_rows; ++row) {
-    kernels::pack_row(format, n_in, &matrix.rows[row * file_bytes], &matrix.packed[row * packed_bytes]);
-  }
+                    std::vector<std::byte>(kernels::matrix_bytes(format, n_rows, n_in), std::byte(0xff))};
+  kernels::pack_rows(format, n_rows, n_in, matrix.rows.data(), matrix.packed.data());
   return matrix;
 }
 

@@ -60,7 +60,7 @@ struct TestMatrix {
   format::WeightFormat format = format::WeightFormat::f32;
   uint32_t n_rows = 0, n_in = 0;
   std::vector<std::byte> rows;    // the file's blocks
-  std::vector<std::byte> packed;  // rows after pack_row
+  std::vector<std::byte> packed;  // after pack_rows; 0xff in place of missing rows
 
   /// Of the packed rows, which lie `offset` bytes into a region.
   kernels::MatrixView view(const Scene& scene, Region region, uint64_t offset) const;

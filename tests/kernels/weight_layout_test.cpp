@@ -95,13 +95,38 @@ TEST_CASE("rows are whole units of 16 bytes and hold their blocks") {
       CHECK(n_bytes % 16 == 0);
       CHECK(n_bytes >= n_blocks * info.block_bytes);
       CHECK(n_bytes < n_blocks * info.block_bytes + 16 + 7 * 4);
-      // Every byte is written, the padding with zeros; a row of zeros has nothing else.
-      const std::vector<std::byte> zeros(n_blocks * info.block_bytes);
-      std::vector<std::byte> packed(n_bytes, std::byte(0xff));
-      kernels::pack_row(format, n_in, zeros.data(), packed.data());
+      // Every byte is written, the padding with zeros; rows of zeros have nothing else.
+      const uint32_t n_rows = kernels::rows_together(format);
+      const std::vector<std::byte> zeros(size_t(n_rows) * n_blocks * info.block_bytes);
+      std::vector<std::byte> packed(kernels::matrix_bytes(format, n_rows, n_in), std::byte(0xff));
+      CHECK(packed.size() == n_rows * n_bytes);
+      kernels::pack_rows(format, n_rows, n_in, zeros.data(), packed.data());
       CHECK(std::all_of(packed.begin(), packed.end(), [](std::byte value) { return value == std::byte(0); }));
     }
   }
+}
+
+TEST_CASE("eight rows of Q4_K lie together by pieces of 16 bytes, a matrix ends with a whole eight") {
+  constexpr uint32_t kRows = 11, kRowBytes = 2 * 144;
+  std::vector<std::byte> rows(kRows * kRowBytes);
+  // Of every piece its number, counted over all rows.
+  for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = std::byte(i / 16);
+  std::vector<std::byte> packed(kernels::matrix_bytes(WeightFormat::q4_k, kRows, 512), std::byte(0xff));
+  REQUIRE(packed.size() == 16 * kRowBytes);
+  kernels::pack_rows(WeightFormat::q4_k, kRows, 512, rows.data(), packed.data());
+  for (uint32_t i = 0; i < packed.size(); ++i) {
+    const uint32_t quad = i / 16, row = quad / 8 / 18 * 8 + quad % 8;
+    const uint32_t expected = row < kRows ? row * 18 + quad / 8 % 18 : 0xff;
+    if (packed[i] != std::byte(expected)) FAIL_CHECK(fmt::format("byte {} is of piece {}", i, uint32_t(packed[i])));
+  }
+}
+
+TEST_CASE("what is cut out of a matrix ends where rows that lie together do") {
+  CHECK(kernels::rows_in(WeightFormat::q4_k, 256, 8 * 144 - 1) == 0);
+  CHECK(kernels::rows_in(WeightFormat::q4_k, 256, 8 * 144) == 8);
+  CHECK(kernels::rows_in(WeightFormat::q4_k, 256, 23 * 144) == 16);
+  CHECK(kernels::rows_in(WeightFormat::f16, 8, 47) == 2);
+  CHECK(kernels::matrix_bytes(WeightFormat::f16, 3, 8) == 48);
 }
 
 TEST_SUITE_END();

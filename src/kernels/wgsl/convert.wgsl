@@ -1,6 +1,7 @@
 // Packed rows of weights in another format: f16, rounded to nearest even, or f32. One invocation: an octet.
 // Oracle: dequantize in format/weight_format.hpp, f32_to_f16 in base/half.hpp.
 //@import format
+//@import rows
 //@const WORKGROUP_SIZE 256
 //@const TO_F32 0
 
@@ -47,7 +48,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
     return;
   }
   let row = octet / immediates.row_octets;
-  let values = decode8(immediates.source + row * immediates.row_words, immediates.n_in, octet % immediates.row_octets * 8u);
+  let source = immediates.source + row_at(row, immediates.row_words);
+  let values = decode8(source, immediates.n_in, octet % immediates.row_octets * 8u);
   for (var i = 0u; i < 4u; i++) {
     let low = octet_at(values, 2u * i);
     let high = octet_at(values, 2u * i + 1u);

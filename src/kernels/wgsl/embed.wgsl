@@ -3,6 +3,7 @@
 //@import step
 //@import control
 //@import format
+//@import rows
 //@const WORKGROUP_SIZE 128
 // Octets of the row that an invocation keeps.
 //@const EACH 3
@@ -21,7 +22,7 @@ struct Immediates {
 // A token id that stands for "what was sampled last in this slot".
 const FEEDBACK = 0xffffffffu;
 
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;  // [row, row_words / 4]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;  // the window's rows
 @group(0) @binding(3) var<storage, read> vectors: array<f32>;   // weight, bias: [2, n_embd]
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;   // [token, n_embd]
 var<immediate> immediates: Immediates;
@@ -41,7 +42,7 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>) {
     return;
   }
   let n_embd = immediates.n_embd;
-  let row = immediates.weight_offset + (id - immediates.row_begin) * immediates.row_words;
+  let row = immediates.weight_offset + row_at(id - immediates.row_begin, immediates.row_words);
   var octets: array<Octet, EACH>;
   var sum = 0.0;
   for (var i = 0u; i < EACH; i++) {

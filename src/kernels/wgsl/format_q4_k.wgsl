@@ -1,14 +1,15 @@
-// Weight rows of Q4_K as in the file: blocks of 256 weights in 36 words: scales and minima, 128 bytes of nibbles (low
+// Weight rows of Q4_K: blocks of 256 weights in 36 words: scales and minima, 128 bytes of nibbles (low
 // nibbles: even runs of 32 weights, high: odd ones). w = d * scale * q - dmin * minimum.
 //@template
 //@import codes
 //@import scale_min
+//@import rows
 //@import format_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
-  let block = row + (k / 256u) * 36u;
+  let block = row + (k / 256u) * 9u * QUAD_STEP;
   let run = (k & 255u) / 32u;
   let scales = scale_min(block, run);
-  let codes = bits8(block + 4u + (run / 2u) * 8u + (k & 31u) / 4u, 4u * (run & 1u), 0x0f0f0f0fu);
+  let codes = bits8(block + word_of_row(4u + (run / 2u) * 8u + (k & 31u) / 4u), 4u * (run & 1u), 0x0f0f0f0fu);
   return affine8(codes, scales.x, -scales.y);
 }
 
@@ -18,10 +19,10 @@ struct Unit {
 }
 
 fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
-  let block = row + unit / 8u * 36u;
+  let block = row + unit / 8u * 9u * QUAD_STEP;
   let run = unit & 6u;
   let header = quad(block);
-  return Unit(quad(block + 4u + (unit & 7u) * 4u), scale_min_two(header, run));
+  return Unit(quad(block + (1u + (unit & 7u)) * QUAD_STEP), scale_min_two(header, run));
 }
 
 fn unit_codes(unit: Unit, h: u32) -> vec4<u32> { return (unit.nibbles >> vec4(4u * h)) & vec4(0x0f0f0f0fu); }

@@ -1,16 +1,17 @@
-// Weight rows of Q5_K as in the file: blocks of 256 weights in 44 words: scales and minima, 32 bytes of fifth bits (weight
+// Weight rows of Q5_K: blocks of 256 weights in 44 words: scales and minima, 32 bytes of fifth bits (weight
 // 32 j + i: bit j of byte i), nibbles as in Q4_K. w = d * scale * q - dmin * minimum.
 //@template
 //@import codes
 //@import scale_min
+//@import rows
 //@import format_codes
 fn decode8(row: u32, n_in: u32, k: u32) -> Octet {
-  let block = row + (k / 256u) * 44u;
+  let block = row + (k / 256u) * 11u * QUAD_STEP;
   let run = (k & 255u) / 32u;
   let octet = (k & 31u) / 4u;
   let scales = scale_min(block, run);
-  let fifth = bits8(block + 4u + octet, run, 0x01010101u);
-  let nibbles = bits8(block + 12u + (run / 2u) * 8u + octet, 4u * (run & 1u), 0x0f0f0f0fu);
+  let fifth = bits8(block + word_of_row(4u + octet), run, 0x01010101u);
+  let nibbles = bits8(block + word_of_row(12u + (run / 2u) * 8u + octet), 4u * (run & 1u), 0x0f0f0f0fu);
   return affine8(nibbles | (fifth << vec2(4u)), scales.x, -scales.y);
 }
 
@@ -21,10 +22,10 @@ struct Unit {
 }
 
 fn load_unit(row: u32, n_in: u32, unit: u32) -> Unit {
-  let block = row + unit / 8u * 44u;
+  let block = row + unit / 8u * 11u * QUAD_STEP;
   let run = unit & 6u;
   let header = quad(block);
-  return Unit(quad(block + 12u + (unit & 7u) * 4u), quad(block + 4u + (unit & 1u) * 4u) >> vec4(run),
+  return Unit(quad(block + (3u + (unit & 7u)) * QUAD_STEP), quad(block + (1u + (unit & 1u)) * QUAD_STEP) >> vec4(run),
               scale_min_two(header, run));
 }
 

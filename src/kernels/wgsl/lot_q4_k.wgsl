@@ -1,5 +1,6 @@
 // Lots of Q4_K: the low and the high nibbles of sixteen bytes, half of each of two neighbouring runs of 32 weights.
 //@import lot_k
+//@import rows
 struct Lot {
   header: vec4<u32>,
   nibbles: vec4<u32>,
@@ -7,8 +8,8 @@ struct Lot {
 }
 
 fn load_lot(row: u32, n_in: u32, lot: u32) -> Lot {
-  let block = row + lot / 8u * 36u;
-  return Lot(quad(block), quad(block + 4u + (lot & 7u) * 4u), lot & 6u);
+  let block = row + lot / 8u * 9u * QUAD_STEP;
+  return Lot(quad(block), quad(block + (1u + (lot & 7u)) * QUAD_STEP), lot & 6u);
 }
 
 fn lot_k(lot: u32, i: u32) -> u32 { return lot / 2u * 64u + (lot & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }

@@ -1,5 +1,6 @@
 // Lots of Q5_K: as those of Q4_K, with fifth bits.
 //@import lot_k
+//@import rows
 struct Lot {
   header: vec4<u32>,
   nibbles: vec4<u32>,
@@ -8,8 +9,8 @@ struct Lot {
 }
 
 fn load_lot(row: u32, n_in: u32, lot: u32) -> Lot {
-  let block = row + lot / 8u * 44u;
-  return Lot(quad(block), quad(block + 12u + (lot & 7u) * 4u), quad(block + 4u + (lot & 1u) * 4u), lot & 6u);
+  let block = row + lot / 8u * 11u * QUAD_STEP;
+  return Lot(quad(block), quad(block + (3u + (lot & 7u)) * QUAD_STEP), quad(block + (1u + (lot & 1u)) * QUAD_STEP), lot & 6u);
 }
 
 fn lot_k(lot: u32, i: u32) -> u32 { return lot / 2u * 64u + (lot & 1u) * 16u + (i & 2u) * 16u + (i & 1u) * 8u; }

@@ -6,6 +6,7 @@
 //@import out
 //@import step
 //@import format
+//@import rows
 //@import matmul_segments
 
 const WORKGROUP_SIZE = 64u;
@@ -24,8 +25,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) workg
   let n_in = segment.n_in;
   let row_first = (group - segment.group_begin) * 4u * WORKGROUP_SIZE + lane;
   // Rows and columns past the end repeat the last one and are not stored.
-  let rows = min(vec4(row_first) + WORKGROUP_SIZE * vec4(0u, 1u, 2u, 3u), vec4(segment.n_rows - 1u)) *
-             segment.row_words + segment.weight_offset;
+  let row_ids = min(vec4(row_first) + WORKGROUP_SIZE * vec4(0u, 1u, 2u, 3u), vec4(segment.n_rows - 1u));
+  let rows = rows_at(row_ids, segment.row_words) + segment.weight_offset;
   var sums: array<vec4<f32>, TILE_COLUMNS>;
   for (var k = 0u; k < n_in; k += 8u) {
     let w0 = decode8(rows.x, n_in, k);

@@ -5,7 +5,7 @@ struct Segment {
   group_begin: u32,    // first workgroup (of the x, y grid) of this segment
   n_rows: u32,
   n_in: u32,
-  row_words: u32,      // words from one row of weights to the next
+  row_words: u32,      // words of a row of weights
   weight_offset: u32,  // words
   input_offset: u32,   // elements
   input_stride: u32,   // elements from one token to the next, a multiple of 8

@@ -13,6 +13,7 @@ diagnostic(off, chromium.subgroup_matrix_uniformity);
 //@import out
 //@import step
 //@import lot
+//@import rows
 //@import matmul_segments
 //@const MAT_M 16
 //@const MAT_N 16
@@ -190,7 +191,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   let last_octet = (segment.k_end - 1u) / 8u;
   let own = share_of(lane);
   //@repeat W LOTS_EACH
-  let weights_$W = segment.weight_offset + min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u) * segment.row_words;
+  let weights_$W =
+      segment.weight_offset + row_at(min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u), segment.row_words);
   //@end
   //@repeat X OCTETS_EACH
   let inputs_$X =

@@ -6,6 +6,7 @@
 //@import out
 //@import step
 //@import format
+//@import rows
 //@import matmul_segments
 //@const WORKGROUP_SIZE 64
 //@const QUADS 1
@@ -16,7 +17,7 @@
 fn rows_times_columns(segment: Segment, row_first: u32, column_first: u32, n_columns: u32, lane: Lane) {
   let n_in = segment.n_in;
   // Rows and columns past the end repeat the last one and are not stored.
-  let rows = min(vec4(row_first) + vec4(0u, 1u, 2u, 3u), vec4(segment.n_rows - 1u)) * segment.row_words +
+  let rows = rows_at(min(vec4(row_first) + vec4(0u, 1u, 2u, 3u), vec4(segment.n_rows - 1u)), segment.row_words) +
              segment.weight_offset;
   var inputs: array<u32, COLUMNS>;
   var sums: array<vec4<f32>, COLUMNS>;

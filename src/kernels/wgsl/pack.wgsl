@@ -1,6 +1,7 @@
 // Rows as a file holds them, brought into the layout of GPU memory (kernels/weight_layout.hpp): the parts of a row's blocks
 // gathered into planes, transposed floats put in order, zeros up to the end of a row. One invocation: one word.
-// Oracle: pack_row in weight_layout.cpp.
+// Oracle: pack_rows in weight_layout.cpp.
+//@import rows
 //@const WORKGROUP_SIZE 256
 
 struct Immediates {
@@ -11,7 +12,8 @@ struct Immediates {
   first: u32,         // byte of the first row in the file's bytes
   row_stride: u32,    // bytes from row to row, and from block to block, there
   block_stride: u32,
-  to: u32,            // word of the first row in `rows`
+  to: u32,            // word of row 0 in `rows`
+  row_first: u32,     // which row there is the first of these
 }
 
 @group(0) @binding(0) var<storage, read> bytes: array<u32>;
@@ -43,10 +45,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
     return;
   }
   let row = word / immediates.row_words;
-  let at = word % immediates.row_words * 4u;
+  let of_row = word % immediates.row_words;
   var packed = 0u;
   for (var i = 0u; i < 4u; i++) {
-    packed |= packed_byte(row, at + i) << (8u * i);
+    packed |= packed_byte(row, of_row * 4u + i) << (8u * i);
   }
-  rows[immediates.to + word] = packed;
+  rows[immediates.to + row_at(immediates.row_first + row, immediates.row_words) + word_of_row(of_row)] = packed;
 }

@@ -2,6 +2,7 @@
 //@template
 //@import halves2
 //@import scale_min
+//@import rows
 struct Span {
   header: vec4<u32>,
   first: vec4<u32>,   // bytes of weights 0 to 15 of both runs
@@ -9,9 +10,9 @@ struct Span {
 }
 
 fn load_span(row: u32, n_in: u32, span: u32) -> Span {
-  let block = row + span / 4u * 36u;
-  let at = block + 4u + (span & 3u) * 8u;
-  return Span(quad(block), quad(at), quad(at + 4u));
+  let block = row + span / 4u * 9u * QUAD_STEP;
+  let at = block + (1u + (span & 3u) * 2u) * QUAD_STEP;
+  return Span(quad(block), quad(at), quad(at + QUAD_STEP));
 }
 
 // Sixteen weights of each run: x * q / 16 in f16, eight products to a sum.

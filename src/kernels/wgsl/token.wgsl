@@ -87,7 +87,7 @@ struct Stage {
 
 // One workgroup's share of a stage's product: rows of one matrix.
 struct Piece {
-  weights: u32,  // quads
+  weights: u32,  // quads, of the matrix
   row_quads: u32,
   n_rows: u32,   // even
   format: u32,
@@ -98,6 +98,8 @@ struct Piece {
   activation: u32,
   scale: f32,
   paired: u32,  // 1: words of an octet of inputs are elements 0 and 2, 1 and 3, 4 and 6, 5 and 7 (halves2.wgsl)
+  together: u32,  // rows of the format that lie together (rows_together.wgsl), or 1
+  row_first: u32,
 }
 const ACT = 0u;
 const RESIDUAL = 1u;
@@ -130,7 +132,7 @@ fn piece_of(entry: Entry) -> Piece {
   let a = entry.quads[STAGE_QUADS];
   let b = entry.quads[STAGE_QUADS + 1u];
   let c = entry.quads[STAGE_QUADS + 2u];
-  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z);
+  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, c.z >> 1u, c.w);
 }
 
 // Octets of f16, with a gap after each eight: neighbours read spans of eight, whose parts then lie in different banks.
@@ -345,11 +347,18 @@ fn plain_input(stage: Stage, piece: Piece, lane: u32) {
   //@end
 }
 
+// Quad `at` of a row of a piece.
+fn row_quad(piece: Piece, row: u32, at: u32) -> u32 {
+  let id = piece.row_first + row;
+  let place = id & (piece.together - 1u);
+  return piece.weights + (id - place) * piece.row_quads + at * piece.together + place;
+}
+
 //@repeat F N_FORMATS
 // Part of two rows times the input: the spans of 64 weights from `first` on, every team-th.
 fn row_dots_$F(piece: Piece, pair: u32, n_in: u32, first: u32) -> vec2<f32> {
-  let row = (piece.weights + 2u * pair * piece.row_quads) * 4u;
-  let next_row = row + piece.row_quads * 4u;
+  let row = row_quad(piece, 2u * pair, 0u) * 4u;
+  let next_row = row_quad(piece, 2u * pair + 1u, 0u) * 4u;
   let n_spans = n_in / 64u;
   var sums = vec2<f32>();
   for (var span = first; span < n_spans; span += piece.team) {
@@ -380,8 +389,7 @@ fn touch(piece: Piece, n_in: u32, lane: u32) -> u32 {
   if (2u * team >= piece.n_rows || at >= piece.row_quads) {
     return 0u;
   }
-  let first = piece.weights + 2u * team * piece.row_quads + at;
-  return weights[first].x ^ weights[first + piece.row_quads].x;
+  return weights[row_quad(piece, 2u * team, at)].x ^ weights[row_quad(piece, 2u * team + 1u, at)].x;
 }
 
 fn multiply(piece: Piece, n_in: u32, lane: u32) {
