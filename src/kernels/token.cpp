@@ -17,6 +17,11 @@ constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2",
 constexpr std::string_view kRowsRoles[] = {"rows_0", "rows_1", "rows_2", "rows_3", "rows_4", "rows_5"};
 constexpr std::string_view kSpanRoles[] = {"span_0", "span_1", "span_2", "span_3", "span_4", "span_5"};
 constexpr uint32_t kSpan = 64;  // weights
+/// Of rows that lie together, the pairs that neighbouring invocations take, so that they read whole lines of memory: 4,
+/// or 1, each team its own line. Workgroups share such rows by so many pairs.
+constexpr uint32_t kPairsBeside = 4, kPairsCut = kPairsBeside > 1 ? 2 : 1;
+
+uint32_t pairs_beside(WeightFormat format) { return rows_together(format) == kRowsTogetherMax ? kPairsBeside : 1; }
 
 /// The module that multiplies spans of a format; of quantised ones with a module of their own it takes inputs in pairs
 /// (halves2.wgsl).
@@ -48,7 +53,7 @@ static_assert(sizeof(StageWords) == 6 * 16);
 struct PieceWords {
   uint32_t weights, row_quads, n_rows, format, team, mix, to, output, activation;
   float scale;
-  uint32_t paired_together, row_first;  // paired | together << 1
+  uint32_t paired_together_beside, row_first;  // paired | together << 1 | beside << 5
 };
 static_assert(sizeof(PieceWords) == 3 * 16);
 
@@ -66,6 +71,11 @@ uint32_t lanes_of(const gpu::Device& device, uint32_t head_size) {
   uint32_t lanes = std::min({kLanesMax, subgroup, head_size / 4});
   while (lanes * head_size > device.limits().invocations_per_workgroup_max) lanes /= 2;
   return lanes;
+}
+
+/// NEAR of token.wgsl.
+uint32_t near_of(const gpu::Device& device) {
+  return std::clamp(std::bit_floor(std::max(device.info().subgroup_size_min, 1u)) / 4, 2u, 8u);
 }
 
 /// Where a view begins in a window, in quads of values.
@@ -103,11 +113,13 @@ std::vector<gpu::BufferView> weights_of(const TokenStage& stage) {
 }
 
 /// Bytes of workgroup memory of token.wgsl.
-uint64_t workgroup_bytes(const TokenModel& model, uint32_t lanes) {
+uint64_t workgroup_bytes(const gpu::Device& device, const TokenModel& model) {
   const uint64_t octets = std::max(model.n_embd, model.n_ffn) / 8, head = model.head_size;
+  const uint64_t lanes = lanes_of(device, model.head_size);
   const uint64_t inputs = (octets / 8 * 9 + 8) * 16 + octets * 4;
   const uint64_t of_head = 8 * head * 4;
-  return inputs + lanes * head / 4 * 8 + of_head + 2 * (sizeof(StageWords) + sizeof(PieceWords)) + 64;
+  return inputs + lanes * head / std::min(near_of(device), 4u) * 8 + of_head +
+         2 * (sizeof(StageWords) + sizeof(PieceWords)) + 64;
 }
 
 bool is_made_for(const TokenModel& model) {
@@ -149,13 +161,19 @@ std::array<uint32_t, 4> up_lanes_of(const TokenStage& stage, uint32_t lanes) {
   }
 }
 
+/// How the invocations of a workgroup may be shared by pairs of rows: a team for each, `beside` teams together.
+struct Teams {
+  uint32_t workgroup_size, beside, near;
+};
+
 /// Invocations for a pair of rows, so that a workgroup has the fewest turns to take.
-uint32_t team_of(uint32_t n_pairs, uint32_t n_in, uint32_t lanes, uint32_t workgroup_size) {
+uint32_t team_of(uint32_t n_pairs, uint32_t n_in, const Teams& teams) {
   constexpr uint32_t kTurnOfSums = 1;  // what adding up costs, in spans
-  uint32_t best = lanes;
+  const uint32_t step = teams.beside == 1 ? 4 : teams.near;
+  uint32_t best = step;
   uint64_t least = ~uint64_t(0);
-  for (uint32_t team = 4; team <= workgroup_size; team += 4) {
-    const uint64_t rounds = divide_up(n_pairs, workgroup_size / team);
+  for (uint32_t team = step; team * teams.beside <= teams.workgroup_size; team += step) {
+    const uint64_t rounds = divide_up(n_pairs, teams.workgroup_size / (team * teams.beside) * teams.beside);
     const uint64_t turns = rounds * (divide_up(n_in / kSpan, team) + kTurnOfSums);
     if (turns < least) {
       least = turns;
@@ -187,7 +205,7 @@ TokenLayout::TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const 
 std::optional<TokenKernel> TokenKernel::make(gpu::Device& device, TokenModel model, uint32_t n_workgroups) {
   if (device.tier() == gpu::Tier::t0 || lanes_of(device, model.head_size) < kLanesMin || !is_made_for(model)) return {};
   const DeviceLimits& limits = device.limits();
-  if (workgroup_bytes(model, lanes_of(device, model.head_size)) > limits.workgroup_storage_bytes_max) return {};
+  if (workgroup_bytes(device, model) > limits.workgroup_storage_bytes_max) return {};
   for (const TokenStage& stage : model.stages) {
     if (stage.products.size() > n_workgroups) return {};
   }
@@ -273,15 +291,19 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
       const auto format = std::find(formats_.begin(), formats_.end(), format_of);
       const auto format_index = uint32_t(format - formats_.begin());
       if (format == formats_.end()) formats_.push_back(format_of);
+      const Teams teams{lanes_ * model_.head_size, pairs_beside(format_of), near_of(device)};
+      const uint32_t unit = teams.beside == 1 ? 1 : kPairsCut;
       const uint32_t n_pairs = product.weights.n_rows / 2, row_quads = product.weights.row_words() / 4;
       for (uint32_t share = 0; share < n_workgroups_of[i]; ++share) {
-        const auto cut = [&](uint32_t at) { return uint32_t(uint64_t(n_pairs) * at / n_workgroups_of[i]); };
+        const auto cut = [&](uint64_t at) {
+          return uint32_t(std::min<uint64_t>(divide_up(n_pairs, unit) * at / n_workgroups_of[i] * unit, n_pairs));
+        };
         const uint32_t first = cut(share), n = cut(share + 1) - first;
         const uint32_t output = product.output + first * (product.to == TokenOutput::act ? 1 : 2);
         pieces.push_back({quads(product.weights.rows, group.weights), row_quads, 2 * n, format_index,
-                          team_of(n, stage.n_in, lanes_, lanes_ * model_.head_size), product.mix, uint32_t(product.to),
+                          team_of(first % teams.beside + n, stage.n_in, teams), product.mix, uint32_t(product.to),
                           output, uint32_t(product.activation), product.scale,
-                          takes_pairs(format_of) | rows_together(format_of) << 1, 2 * first});
+                          takes_pairs(format_of) | rows_together(format_of) << 1 | teams.beside << 5, 2 * first});
       }
     }
     pieces.resize(end);
@@ -320,6 +342,7 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
                             {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
                             {"UP_EACH", up_each},
                             {"KEYS_EACH", model_.head_size / 4 / lanes_},
+                            {"NEAR", near_of(context.recorder.device())},
                             {"SPINS_MAX", context.recorder.device().info().software ? 10000 : 1000000},
                             {"ARRIVED", model_.layout.arrived},
                             {"R_K_V", model_.layout.r_k_v},

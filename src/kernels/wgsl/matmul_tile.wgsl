@@ -163,6 +163,11 @@ fn store_matrices(segment: Segment, row_first: u32, column_first: u32, n_columns
   }
 }
 
+// Word of a row's weights; past the end the last row's.
+fn weights_of(segment: Segment, row: u32) -> u32 {
+  return segment.weight_offset + row_at(min(row, segment.n_rows - 1u), segment.row_words);
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) in_subgroup: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -191,8 +196,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation
   let last_octet = (segment.k_end - 1u) / 8u;
   let own = share_of(lane);
   //@repeat W LOTS_EACH
-  let weights_$W =
-      segment.weight_offset + row_at(min(row_first + own.row + $Wu * ROWS_APART, segment.n_rows - 1u), segment.row_words);
+  let weights_$W = weights_of(segment, row_first + own.row + $Wu * ROWS_APART);
   //@end
   //@repeat X OCTETS_EACH
   let inputs_$X =

@@ -29,6 +29,8 @@ diagnostic(off, subgroup_uniformity);
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
 //@const SPAN_OCTETS 8
+// Of a team whose invocations are not neighbours (Piece.beside), those that sum without a barrier.
+//@const NEAR 2
 // How often a workgroup looks whether the others have arrived: for about a second.
 //@const SPINS_MAX 1000000
 //@const TIME_MIX_VECTORS 8
@@ -99,6 +101,7 @@ struct Piece {
   scale: f32,
   paired: u32,  // 1: words of an octet of inputs are elements 0 and 2, 1 and 3, 4 and 6, 5 and 7 (halves2.wgsl)
   together: u32,  // rows of the format that lie together (rows_together.wgsl), or 1
+  beside: u32,  // teams whose invocations take turns, each with the next pair of rows; 1: a team's are neighbours
   row_first: u32,
 }
 const ACT = 0u;
@@ -132,14 +135,14 @@ fn piece_of(entry: Entry) -> Piece {
   let a = entry.quads[STAGE_QUADS];
   let b = entry.quads[STAGE_QUADS + 1u];
   let c = entry.quads[STAGE_QUADS + 2u];
-  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, c.z >> 1u, c.w);
+  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, (c.z >> 1u) & 15u, c.z >> 5u, c.w);
 }
 
 // Octets of f16, with a gap after each eight: neighbours read spans of eight, whose parts then lie in different banks.
 var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS / 8u * 9u + 8u>;
 var<workgroup> input_sums: array<vec4<f32>, INPUT_OCTETS / 4u>;  // of each octet
-// Sums of four neighbours; in the time mix the up-projections of a head, by channel.
-var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / 4u>;
+// Sums of four neighbours, or NEAR of a team; in the time mix the up-projections of a head, by channel.
+var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / min(NEAR, 4u)>;
 var<workgroup> go: u32;
 // Of a head, by channel.
 var<workgroup> head_r: array<vec4<f32>, HEAD_SIZE / 4u>;
@@ -169,10 +172,10 @@ fn octet_of_input(octet: u32) -> Octet {
   return Octet(vec4(unpack2x16float(halves.x), unpack2x16float(halves.y)), vec4(unpack2x16float(halves.z), unpack2x16float(halves.w)));
 }
 
-// The sum over `count` neighbours, a power of two and at most LANES.
-fn neighbours_sum(value: vec2<f32>, count: u32) -> vec2<f32> {
+// The sum over those of `count` neighbours that lie `step` apart, powers of two; all at most LANES, or 4 NEAR.
+fn neighbours_sum(value: vec2<f32>, step: u32, count: u32) -> vec2<f32> {
   var sum = value;
-  for (var distance = 1u; distance < count; distance *= 2u) {
+  for (var distance = step; distance < count; distance *= 2u) {
     sum += subgroupShuffleXor(sum, distance);
   }
   return sum;
@@ -382,47 +385,64 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
   }
 }
 
+// Pairs count from the first of those that lie together with a piece's. Of these so many are another workgroup's.
+fn skipped_pairs(piece: Piece) -> u32 { return (piece.row_first / 2u) & (piece.beside - 1u); }
+
+// How many a workgroup takes at a time.
+fn pair_slots(piece: Piece) -> u32 { return WORKGROUP_SIZE / (piece.team * piece.beside) * piece.beside; }
+
+// Which of them an invocation multiplies, and which of the pair's it is.
+fn own_slot(piece: Piece, lane: u32) -> vec2<u32> {
+  let size = piece.team * piece.beside;
+  let teams = lane / size;
+  return vec2(teams * piece.beside + lane % piece.beside, (lane - teams * size) / piece.beside);
+}
+
 // Asks for what an invocation multiplies first, about, so that it is near when the input is there.
 fn touch(piece: Piece, n_in: u32, lane: u32) -> u32 {
-  let team = lane / piece.team;
-  let at = (lane - team * piece.team) * piece.row_quads / (n_in / 64u);
-  if (2u * team >= piece.n_rows || at >= piece.row_quads) {
+  let skipped = skipped_pairs(piece);
+  let own = own_slot(piece, lane);
+  let row = 2u * (own.x - skipped);
+  let at = own.y * piece.row_quads / (n_in / 64u);
+  if (own.x < skipped || row >= piece.n_rows || at >= piece.row_quads) {
     return 0u;
   }
-  return weights[row_quad(piece, 2u * team, at)].x ^ weights[row_quad(piece, 2u * team + 1u, at)].x;
+  return weights[row_quad(piece, row, at)].x ^ weights[row_quad(piece, row + 1u, at)].x;
 }
 
 fn multiply(piece: Piece, n_in: u32, lane: u32) {
-  let n_pairs = piece.n_rows / 2u;
-  let n_teams = WORKGROUP_SIZE / piece.team;
-  let team = lane / piece.team;
-  let own = lane - team * piece.team;
-  for (var first = 0u; first < n_pairs; first += n_teams) {
+  let skipped = skipped_pairs(piece);
+  let end = skipped + piece.n_rows / 2u;
+  let n_slots = pair_slots(piece);
+  let own = own_slot(piece, lane);
+  let near = select(NEAR, 4u, piece.beside == 1u);
+  for (var first = 0u; first < end; first += n_slots) {
     if (first > 0u) {
       workgroupBarrier();
     }
-    let pair = first + team;
+    let pair = first + own.x;
     var sums = vec2<f32>();
-    if (team < n_teams && pair < n_pairs) {
+    if (own.x < n_slots && pair >= skipped && pair < end) {
       switch piece.format {
         //@repeat F N_FORMATS
-        case $Fu: { sums = row_dots_$F(piece, pair, n_in, own); }
+        case $Fu: { sums = row_dots_$F(piece, pair - skipped, n_in, own.y); }
         //@end
         default: {}
       }
     }
-    sums = neighbours_sum(sums, 4u);
-    if (lane % 4u == 0u) {
-      parts[lane / 4u] = sums;
+    sums = neighbours_sum(sums, piece.beside, piece.beside * near);
+    if (lane / piece.beside % near == 0u) {
+      parts[lane / (piece.beside * near) * piece.beside + lane % piece.beside] = sums;
     }
     workgroupBarrier();
-    if (lane < n_teams && first + lane < n_pairs) {
+    let stored = first + lane;
+    if (lane < n_slots && stored >= skipped && stored < end) {
       var total = vec2<f32>();
-      let n_parts = piece.team / 4u;
+      let n_parts = piece.team / near;
       for (var i = 0u; i < n_parts; i++) {
-        total += parts[lane * n_parts + i];
+        total += parts[(lane / piece.beside * n_parts + i) * piece.beside + lane % piece.beside];
       }
-      store_pair(piece, first + lane, total);
+      store_pair(piece, stored - skipped, total);
     }
   }
 }
@@ -560,7 +580,7 @@ fn prepare_head(stage: Stage, own: HeadWeights, values: vec4<f32>, head: u32, c:
   head_kk[quad][part] = kk;
   head_remove[quad][part] = kk * a;
   head_v[c] = v;
-  let sums = neighbours_sum(vec2(kk * kk, values.x * k * factors[5]), 2u);
+  let sums = neighbours_sum(vec2(kk * kk, values.x * k * factors[5]), 1u, 2u);
   if ((c & 1u) == 0u) {
     head_sums[c / 8u][(c / 2u) & 3u] = sums.x;
     head_sums[HEAD_SIZE / 8u + c / 8u][(c / 2u) & 3u] = sums.y;
