@@ -53,7 +53,7 @@ static_assert(sizeof(StageWords) == 6 * 16);
 struct PieceWords {
   uint32_t weights, row_quads, n_rows, format, team, mix, to, output, activation;
   float scale;
-  uint32_t paired_together_beside, row_first;  // paired | together << 1 | beside << 5
+  uint32_t paired_together_beside, row_first;  // paired | together << 1 | log2 of beside << 5
 };
 static_assert(sizeof(PieceWords) == 3 * 16);
 
@@ -303,7 +303,8 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
         pieces.push_back({quads(product.weights.rows, group.weights), row_quads, 2 * n, format_index,
                           team_of(first % teams.beside + n, stage.n_in, teams), product.mix, uint32_t(product.to),
                           output, uint32_t(product.activation), product.scale,
-                          takes_pairs(format_of) | rows_together(format_of) << 1 | teams.beside << 5, 2 * first});
+                          takes_pairs(format_of) | rows_together(format_of) << 1 | std::countr_zero(teams.beside) << 5,
+                          2 * first});
       }
     }
     pieces.resize(end);

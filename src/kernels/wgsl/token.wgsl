@@ -101,7 +101,7 @@ struct Piece {
   scale: f32,
   paired: u32,  // 1: words of an octet of inputs are elements 0 and 2, 1 and 3, 4 and 6, 5 and 7 (halves2.wgsl)
   together: u32,  // rows of the format that lie together (rows_together.wgsl), or 1
-  beside: u32,  // teams whose invocations take turns, each with the next pair of rows; 1: a team's are neighbours
+  beside: u32,  // teams whose invocations take turns, each with the next pair of rows, as a power of two; 0: neighbours are of a team
   row_first: u32,
 }
 const ACT = 0u;
@@ -386,16 +386,19 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
 }
 
 // Pairs count from the first of those that lie together with a piece's. Of these so many are another workgroup's.
-fn skipped_pairs(piece: Piece) -> u32 { return (piece.row_first / 2u) & (piece.beside - 1u); }
+fn skipped_pairs(piece: Piece) -> u32 { return (piece.row_first / 2u) & ((1u << piece.beside) - 1u); }
 
 // How many a workgroup takes at a time.
-fn pair_slots(piece: Piece) -> u32 { return WORKGROUP_SIZE / (piece.team * piece.beside) * piece.beside; }
+fn pair_slots(piece: Piece) -> u32 { return (WORKGROUP_SIZE / (piece.team << piece.beside)) << piece.beside; }
+
+// The place of an invocation's team among those that take turns, after `n` times as many.
+fn in_turn(piece: Piece, n: u32, lane: u32) -> u32 { return (n << piece.beside) + (lane & ((1u << piece.beside) - 1u)); }
 
 // Which of them an invocation multiplies, and which of the pair's it is.
 fn own_slot(piece: Piece, lane: u32) -> vec2<u32> {
-  let size = piece.team * piece.beside;
+  let size = piece.team << piece.beside;
   let teams = lane / size;
-  return vec2(teams * piece.beside + lane % piece.beside, (lane - teams * size) / piece.beside);
+  return vec2(in_turn(piece, teams, lane), (lane - teams * size) >> piece.beside);
 }
 
 // Asks for what an invocation multiplies first, about, so that it is near when the input is there.
@@ -415,7 +418,8 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
   let end = skipped + piece.n_rows / 2u;
   let n_slots = pair_slots(piece);
   let own = own_slot(piece, lane);
-  let near = select(NEAR, 4u, piece.beside == 1u);
+  // As a power of two.
+  let near = select(firstTrailingBit(NEAR), 2u, piece.beside == 0u);
   for (var first = 0u; first < end; first += n_slots) {
     if (first > 0u) {
       workgroupBarrier();
@@ -430,17 +434,17 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
         default: {}
       }
     }
-    sums = neighbours_sum(sums, piece.beside, piece.beside * near);
-    if (lane / piece.beside % near == 0u) {
-      parts[lane / (piece.beside * near) * piece.beside + lane % piece.beside] = sums;
+    sums = neighbours_sum(sums, 1u << piece.beside, 1u << (near + piece.beside));
+    if (((lane >> piece.beside) & ((1u << near) - 1u)) == 0u) {
+      parts[in_turn(piece, lane >> (piece.beside + near), lane)] = sums;
     }
     workgroupBarrier();
     let stored = first + lane;
     if (lane < n_slots && stored >= skipped && stored < end) {
       var total = vec2<f32>();
-      let n_parts = piece.team / near;
+      let n_parts = piece.team >> near;
       for (var i = 0u; i < n_parts; i++) {
-        total += parts[(lane / piece.beside * n_parts + i) * piece.beside + lane % piece.beside];
+        total += parts[in_turn(piece, (lane >> piece.beside) * n_parts + i, lane)];
       }
       store_pair(piece, stored - skipped, total);
     }
