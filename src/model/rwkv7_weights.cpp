@@ -284,7 +284,7 @@ class WeightLoader::Uploader {
                               kernels::rows_together(format) == 1;
     // A transposed matrix is not cut: its rows lie all over it.
     const uint64_t rows_per_piece =
-        source.transposed ? part.n_rows : std::max<uint64_t>(kPieceBytes / file_row_bytes, 1);
+        source.transposed ? part.n_rows : std::max<uint64_t>(kernels::rows_in(format, source.n_in, kPieceBytes), 1);
     for (uint32_t row = 0; row < part.n_rows;) {
       const uint32_t n_rows = uint32_t(std::min<uint64_t>(rows_per_piece, part.n_rows - row));
       kernels::FileRows from{format, n_rows, part.n_in, {}, 0, file_row_bytes, info.block_bytes};
