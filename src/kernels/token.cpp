@@ -17,11 +17,9 @@ constexpr std::string_view kFormatRoles[] = {"format_0", "format_1", "format_2",
 constexpr std::string_view kRowsRoles[] = {"rows_0", "rows_1", "rows_2", "rows_3", "rows_4", "rows_5"};
 constexpr std::string_view kSpanRoles[] = {"span_0", "span_1", "span_2", "span_3", "span_4", "span_5"};
 constexpr uint32_t kSpan = 64;  // weights
-/// Of rows that lie together, the pairs that neighbouring invocations take, so that they read whole lines of memory: 4,
-/// or 1, each team its own line. Workgroups share such rows by so many pairs.
-constexpr uint32_t kPairsBeside = 4, kPairsCut = kPairsBeside > 1 ? 2 : 1;
-
-uint32_t pairs_beside(WeightFormat format) { return rows_together(format) == kRowsTogetherMax ? kPairsBeside : 1; }
+/// The pairs of rows that neighbouring invocations take: all that lie together, so that they read whole lines of
+/// memory.
+uint32_t pairs_beside(WeightFormat format) { return std::max(rows_together(format) / 2, 1u); }
 
 /// The module that multiplies spans of a format; of quantised ones with a module of their own it takes inputs in pairs
 /// (halves2.wgsl).
@@ -53,7 +51,7 @@ static_assert(sizeof(StageWords) == 6 * 16);
 struct PieceWords {
   uint32_t weights, row_quads, n_rows, format, team, mix, to, output, activation;
   float scale;
-  uint32_t paired_together_beside, row_first;  // paired | together << 1 | log2 of beside << 5
+  uint32_t paired_together_beside, unused;  // paired | together << 1 | log2 of beside << 5
 };
 static_assert(sizeof(PieceWords) == 3 * 16);
 
@@ -75,7 +73,7 @@ uint32_t lanes_of(const gpu::Device& device, uint32_t head_size) {
 
 /// NEAR of token.wgsl.
 uint32_t near_of(const gpu::Device& device) {
-  return std::clamp(std::bit_floor(std::max(device.info().subgroup_size_min, 1u)) / 4, 2u, 8u);
+  return std::clamp(std::bit_floor(std::max(device.info().subgroup_size_min, 1u)) / 8, 2u, 4u);
 }
 
 /// Where a view begins in a window, in quads of values.
@@ -292,19 +290,19 @@ TokenKernel::TokenKernel(gpu::Device& device, TokenModel model, uint32_t n_workg
       const auto format_index = uint32_t(format - formats_.begin());
       if (format == formats_.end()) formats_.push_back(format_of);
       const Teams teams{lanes_ * model_.head_size, pairs_beside(format_of), near_of(device)};
-      const uint32_t unit = teams.beside == 1 ? 1 : kPairsCut;
       const uint32_t n_pairs = product.weights.n_rows / 2, row_quads = product.weights.row_words() / 4;
       for (uint32_t share = 0; share < n_workgroups_of[i]; ++share) {
         const auto cut = [&](uint64_t at) {
-          return uint32_t(std::min<uint64_t>(divide_up(n_pairs, unit) * at / n_workgroups_of[i] * unit, n_pairs));
+          const uint64_t n_units = divide_up(n_pairs, teams.beside);
+          return uint32_t(std::min<uint64_t>(n_units * at / n_workgroups_of[i] * teams.beside, n_pairs));
         };
         const uint32_t first = cut(share), n = cut(share + 1) - first;
         const uint32_t output = product.output + first * (product.to == TokenOutput::act ? 1 : 2);
-        pieces.push_back({quads(product.weights.rows, group.weights), row_quads, 2 * n, format_index,
-                          team_of(first % teams.beside + n, stage.n_in, teams), product.mix, uint32_t(product.to),
-                          output, uint32_t(product.activation), product.scale,
+        pieces.push_back({quads(product.weights.rows, group.weights) + 2 * first * row_quads, row_quads, 2 * n,
+                          format_index, team_of(n, stage.n_in, teams), product.mix, uint32_t(product.to), output,
+                          uint32_t(product.activation), product.scale,
                           takes_pairs(format_of) | rows_together(format_of) << 1 | std::countr_zero(teams.beside) << 5,
-                          2 * first});
+                          0});
       }
     }
     pieces.resize(end);

@@ -102,7 +102,6 @@ struct Piece {
   paired: u32,  // 1: words of an octet of inputs are elements 0 and 2, 1 and 3, 4 and 6, 5 and 7 (halves2.wgsl)
   together: u32,  // rows of the format that lie together (rows_together.wgsl), or 1
   beside: u32,  // teams whose invocations take turns, each with the next pair of rows, as a power of two; 0: neighbours are of a team
-  row_first: u32,
 }
 const ACT = 0u;
 const RESIDUAL = 1u;
@@ -135,7 +134,7 @@ fn piece_of(entry: Entry) -> Piece {
   let a = entry.quads[STAGE_QUADS];
   let b = entry.quads[STAGE_QUADS + 1u];
   let c = entry.quads[STAGE_QUADS + 2u];
-  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, (c.z >> 1u) & 15u, c.z >> 5u, c.w);
+  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, (c.z >> 1u) & 15u, c.z >> 5u);
 }
 
 // Octets of f16, with a gap after each eight: neighbours read spans of eight, whose parts then lie in different banks.
@@ -352,9 +351,8 @@ fn plain_input(stage: Stage, piece: Piece, lane: u32) {
 
 // Quad `at` of a row of a piece.
 fn row_quad(piece: Piece, row: u32, at: u32) -> u32 {
-  let id = piece.row_first + row;
-  let place = id & (piece.together - 1u);
-  return piece.weights + (id - place) * piece.row_quads + at * piece.together + place;
+  let place = row & (piece.together - 1u);
+  return piece.weights + (row - place) * piece.row_quads + at * piece.together + place;
 }
 
 //@repeat F N_FORMATS
@@ -385,9 +383,6 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
   }
 }
 
-// Pairs count from the first of those that lie together with a piece's. Of these so many are another workgroup's.
-fn skipped_pairs(piece: Piece) -> u32 { return (piece.row_first / 2u) & ((1u << piece.beside) - 1u); }
-
 // How many a workgroup takes at a time.
 fn pair_slots(piece: Piece) -> u32 { return (WORKGROUP_SIZE / (piece.team << piece.beside)) << piece.beside; }
 
@@ -403,33 +398,31 @@ fn own_slot(piece: Piece, lane: u32) -> vec2<u32> {
 
 // Asks for what an invocation multiplies first, about, so that it is near when the input is there.
 fn touch(piece: Piece, n_in: u32, lane: u32) -> u32 {
-  let skipped = skipped_pairs(piece);
   let own = own_slot(piece, lane);
-  let row = 2u * (own.x - skipped);
+  let row = 2u * own.x;
   let at = own.y * piece.row_quads / (n_in / 64u);
-  if (own.x < skipped || row >= piece.n_rows || at >= piece.row_quads) {
+  if (row >= piece.n_rows || at >= piece.row_quads) {
     return 0u;
   }
   return weights[row_quad(piece, row, at)].x ^ weights[row_quad(piece, row + 1u, at)].x;
 }
 
 fn multiply(piece: Piece, n_in: u32, lane: u32) {
-  let skipped = skipped_pairs(piece);
-  let end = skipped + piece.n_rows / 2u;
+  let n_pairs = piece.n_rows / 2u;
   let n_slots = pair_slots(piece);
   let own = own_slot(piece, lane);
   // As a power of two.
   let near = select(firstTrailingBit(NEAR), 2u, piece.beside == 0u);
-  for (var first = 0u; first < end; first += n_slots) {
+  for (var first = 0u; first < n_pairs; first += n_slots) {
     if (first > 0u) {
       workgroupBarrier();
     }
     let pair = first + own.x;
     var sums = vec2<f32>();
-    if (own.x < n_slots && pair >= skipped && pair < end) {
+    if (own.x < n_slots && pair < n_pairs) {
       switch piece.format {
         //@repeat F N_FORMATS
-        case $Fu: { sums = row_dots_$F(piece, pair - skipped, n_in, own.y); }
+        case $Fu: { sums = row_dots_$F(piece, pair, n_in, own.y); }
         //@end
         default: {}
       }
@@ -440,13 +433,13 @@ fn multiply(piece: Piece, n_in: u32, lane: u32) {
     }
     workgroupBarrier();
     let stored = first + lane;
-    if (lane < n_slots && stored >= skipped && stored < end) {
+    if (lane < n_slots && stored < n_pairs) {
       var total = vec2<f32>();
       let n_parts = piece.team >> near;
       for (var i = 0u; i < n_parts; i++) {
         total += parts[in_turn(piece, (lane >> piece.beside) * n_parts + i, lane)];
       }
-      store_pair(piece, stored - skipped, total);
+      store_pair(piece, stored, total);
     }
   }
 }
