@@ -330,24 +330,26 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
     variant.modules.emplace_back(kSpanRoles[i], span_module(formats_[i]));
   }
   const uint32_t n_in_max = std::max(model_.n_embd, model_.n_ffn);
-  variant.constants.insert(variant.constants.end(),
-                           {{"WORKGROUP_SIZE", workgroup_size},
-                            {"LANES", lanes_},
-                            {"N_FORMATS", uint32_t(formats_.size())},
-                            {"N_EMBD", model_.n_embd},
-                            {"HEAD_SIZE", model_.head_size},
-                            {"INPUT_OCTETS", n_in_max / 8},
-                            {"EACH", uint32_t(divide_up(model_.n_embd, workgroup_size))},
-                            {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
-                            {"UP_EACH", up_each},
-                            {"KEYS_EACH", model_.head_size / 4 / lanes_},
-                            {"NEAR", near_of(context.recorder.device())},
-                            {"SPINS_MAX", context.recorder.device().info().software ? 10000 : 1000000},
-                            {"ARRIVED", model_.layout.arrived},
-                            {"R_K_V", model_.layout.r_k_v},
-                            {"V_FIRST", model_.layout.v_first},
-                            {"KEPT", model_.layout.kept},
-                            {"GATED", model_.layout.gated}});
+  variant.constants.insert(
+      variant.constants.end(),
+      {{"WORKGROUP_SIZE", workgroup_size},
+       {"LANES", lanes_},
+       {"N_FORMATS", uint32_t(formats_.size())},
+       {"N_EMBD", model_.n_embd},
+       {"HEAD_SIZE", model_.head_size},
+       {"INPUT_OCTETS", n_in_max / 8},
+       {"EACH", uint32_t(divide_up(model_.n_embd, workgroup_size))},
+       {"WORDS_EACH", uint32_t(divide_up(n_in_max / 2, workgroup_size))},
+       {"UP_EACH", up_each},
+       {"KEYS_EACH", model_.head_size / 4 / lanes_},
+       {"ANY_TOGETHER", std::ranges::any_of(formats_, [](auto it) { return rows_together(it) > 1; })},
+       {"NEAR", near_of(context.recorder.device())},
+       {"SPINS_MAX", context.recorder.device().info().software ? 10000 : 1000000},
+       {"ARRIVED", model_.layout.arrived},
+       {"R_K_V", model_.layout.r_k_v},
+       {"V_FIRST", model_.layout.v_first},
+       {"KEPT", model_.layout.kept},
+       {"GATED", model_.layout.gated}});
   return variant;
 }
 

@@ -29,6 +29,9 @@ diagnostic(off, subgroup_uniformity);
 //@const KEYS_EACH 1
 //@const UNIT_OCTETS 4
 //@const SPAN_OCTETS 8
+// 1: rows of one of the formats lie together. 0 leaves the compiler nothing of what that takes: the registers that it takes are
+// those of F16's loads, whose decode was a fifth slower with them.
+//@const ANY_TOGETHER 0
 // Of a team whose invocations are not neighbours (Piece.beside), those that sum without a barrier.
 //@const NEAR 2
 // How often a workgroup looks whether the others have arrived: for about a second.
@@ -134,7 +137,9 @@ fn piece_of(entry: Entry) -> Piece {
   let a = entry.quads[STAGE_QUADS];
   let b = entry.quads[STAGE_QUADS + 1u];
   let c = entry.quads[STAGE_QUADS + 2u];
-  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, (c.z >> 1u) & 15u, c.z >> 5u);
+  let together = select(1u, (c.z >> 1u) & 15u, ANY_TOGETHER == 1u);
+  let beside = select(0u, c.z >> 5u, ANY_TOGETHER == 1u);
+  return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x, bitcast<f32>(c.y), c.z & 1u, together, beside);
 }
 
 // Octets of f16, with a gap after each eight: neighbours read spans of eight, whose parts then lie in different banks.
