@@ -59,7 +59,7 @@ class WrongKernelTest(SelfTestTest):
         self.assertEqual(self.verdicts(), ["T1-fast-checked good"])
 
     def test_wrong_numbers(self):
-        self.spoil("reduce_subgroup.wgsl", "let part = subgroupAdd(value);", "let part = subgroupAdd(value) * 1.25;")
+        self.spoil("reduce_subgroup.wgsl", "subgroupAdd(values[$S]);", "subgroupAdd(values[$S]) * 1.25;")
         right = self.run_json(*GENERATE, "--tier", "T0")
         wrong = self.generate("--tier", "T1", RAVENWING_SELF_TEST="never")  # as asked for, untested
         self.assertEqual((wrong["tier"], wrong["fallback"]), ("T1", ""))
