@@ -63,7 +63,7 @@ PairsShape pairs_shape(const Context& context, const TimeMix& op) {
 /// Of the form `wy`: rows of a workgroup, what it keeps of a block of a head, and its workgroup memory (wy.wgsl).
 constexpr uint32_t kWyRows = 32, kWyHeadSize = 64, kWySubgroup = 32;
 constexpr uint64_t kWyRecordBytes = (5 * kWyBlock * kWyHeadSize + kWyBlock * kWyBlock) * 2 + kWyHeadSize * 4;
-constexpr uint32_t kWyWorkgroupBytes = 36 * 1024;
+constexpr uint32_t kWyWorkgroupBytes = 37 * 1024;
 
 uint64_t block_bytes(uint32_t n_embd, uint32_t n_tokens, uint32_t n_chunks) {
   return (n_tokens / kWyBlock + n_chunks) * (n_embd / kWyHeadSize) * kWyRecordBytes;
@@ -78,7 +78,8 @@ bool has_form(const Context& context, const TimeMix& op, TimeMixForm form) {
 /// What was measured to be fastest, where nothing else is asked for.
 const TimeMixChoice* tuned_choice(const Context& context, const TimeMix& op) {
   if (context.tuning == nullptr || op.exact || op.form || op.shares) return nullptr;
-  return context.tuning->find(op, context.n_chunks, context.n_tokens);
+  const TimeMixChoice* choice = context.tuning->find(op, context.n_chunks, context.n_tokens);
+  return choice != nullptr && has_form(context, op, choice->form) ? choice : nullptr;
 }
 
 TimeMixForm form_of(const Context& context, const TimeMix& op) {
@@ -86,8 +87,7 @@ TimeMixForm form_of(const Context& context, const TimeMix& op) {
     RAVENWING_CHECK(has_form(context, op, *op.form));
     return *op.form;
   }
-  const TimeMixChoice* tuned = tuned_choice(context, op);
-  if (tuned != nullptr && has_form(context, op, tuned->form)) return tuned->form;
+  if (const TimeMixChoice* tuned = tuned_choice(context, op)) return tuned->form;
   // Software compiles each shader for seconds.
   if (op.exact || context.recorder.device().info().software) return TimeMixForm::blocks;
   TimeMixForm form = TimeMixForm::blocks;
