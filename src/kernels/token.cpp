@@ -183,6 +183,8 @@ uint32_t team_of(uint32_t n_pairs, uint32_t n_in, const Teams& teams) {
 
 }  // namespace
 
+bool stores_come_first(const DeviceInfo& device) { return device.vendor == "nvidia"; }
+
 TokenLayout::TokenLayout(uint64_t begin, uint32_t n_embd, uint32_t n_ffn, const std::array<uint32_t, 4>& ranks) {
   const auto take = [&](uint32_t n_words) {
     begin = round_up(begin, 64);
@@ -345,6 +347,7 @@ gpu::ShaderVariant TokenKernel::variant(const Context& context) const {
        {"ANY_TOGETHER", std::ranges::any_of(formats_, [](auto it) { return rows_together(it) > 1; })},
        {"NEAR", near_of(context.recorder.device())},
        {"SPINS_MAX", context.recorder.device().info().software ? 10000 : 1000000},
+       {"EXCHANGES", stores_come_first(context.recorder.device().info()) ? 0 : 1},
        {"ARRIVED", model_.layout.arrived},
        {"R_K_V", model_.layout.r_k_v},
        {"V_FIRST", model_.layout.v_first},

@@ -13,6 +13,7 @@ diagnostic(off, subgroup_uniformity);
 //@import activation
 //@import control_layout
 //@import stored
+//@import grid_barrier
 //@const WORKGROUP_SIZE 1024
 // Neighbours that sum without a barrier: HEAD_SIZE rows of the wkv state have as many each.
 //@const LANES 16
@@ -34,11 +35,8 @@ diagnostic(off, subgroup_uniformity);
 //@const ANY_TOGETHER 0
 // Of a team whose invocations are not neighbours (Piece.beside), those that sum without a barrier.
 //@const NEAR 2
-// How often a workgroup looks whether the others have arrived: for about a second.
-//@const SPINS_MAX 1000000
 //@const TIME_MIX_VECTORS 8
 // Where things lie in `shared`, in words, after the residual stream of all tokens. All but V_FIRST and KEPT are pairs of f16.
-//@const ARRIVED 0
 //@const R_K_V 0
 //@const V_FIRST 0
 //@const KEPT 0
@@ -63,11 +61,6 @@ var<immediate> immediates: Immediates;
 //@repeat F N_FORMATS
 //@import span as _$F
 //@end
-
-const STALLED = ARRIVED + 1u;
-const LEFT = ARRIVED + 2u;
-const RESIDENTS = ARRIVED + 3u;
-const CENSUS_SPINS = 500u;
 
 // What a stage does with its input before the product.
 const PLAIN = 0u;     // reads it
@@ -147,7 +140,6 @@ var<workgroup> inputs: array<vec4<u32>, INPUT_OCTETS / 8u * 9u + 8u>;
 var<workgroup> input_sums: array<vec4<f32>, INPUT_OCTETS / 4u>;  // of each octet
 // Sums of four neighbours, or NEAR of a team; in the time mix the up-projections of a head, by channel.
 var<workgroup> parts: array<vec2<f32>, WORKGROUP_SIZE / min(NEAR, 4u)>;
-var<workgroup> go: u32;
 // Of a head, by channel.
 var<workgroup> head_r: array<vec4<f32>, HEAD_SIZE / 4u>;
 var<workgroup> head_w: array<vec4<f32>, HEAD_SIZE / 4u>;
@@ -161,7 +153,7 @@ var<workgroup> head_sums: array<vec4<f32>, HEAD_SIZE / 4u>;  // two: parts of su
 fn shared_f32(at: u32) -> f32 { return bitcast<f32>(atomicLoad(&shared_words[at])); }
 fn shared_pair(at: u32) -> vec2<f32> { return unpack2x16float(atomicLoad(&shared_words[at])); }
 fn packed(pair: vec2<f32>) -> u32 { return bitcast<u32>(vec2<f16>(pair)); }
-fn share_f32(at: u32, value: f32) { atomicStore(&shared_words[at], bitcast<u32>(value)); }
+fn share_f32(at: u32, value: f32) { share(at, bitcast<u32>(value)); }
 
 fn shared_quad(at: u32) -> vec4<f32> {
   return vec4(shared_f32(at), shared_f32(at + 1u), shared_f32(at + 2u), shared_f32(at + 3u));
@@ -209,56 +201,12 @@ fn sum_of_all(value: f32, lane: u32) -> f32 {
   return total;
 }
 
-fn arrive(lane: u32) {
-  storageBarrier();
-  if (lane == 0u) {
-    atomicAdd(&shared_words[ARRIVED], 1u);
-  }
-}
-
-// Whether all `target_count` have arrived; false when something is wrong.
-fn wait(target_count: u32, lane: u32) -> bool {
-  if (lane == 0u) {
-    go = 1u;
-    for (var spins = 0u; atomicLoad(&shared_words[ARRIVED]) < target_count; spins++) {
-      if (spins > SPINS_MAX || atomicLoad(&shared_words[STALLED]) != 0u) {
-        atomicStore(&shared_words[STALLED], 1u);
-        go = 0u;
-        break;
-      }
-    }
-  }
-  return workgroupUniformLoad(&go) == 1u;
-}
-
-// Workgroups that were there before the first one left.
-fn census() {
-  if (atomicLoad(&shared_words[RESIDENTS]) != 0u) {
-    return;
-  }
-  atomicAdd(&shared_words[ARRIVED], 1u);
-  for (var spins = 0u; spins < CENSUS_SPINS; spins++) {
-    if (atomicLoad(&shared_words[RESIDENTS]) != 0u) {
-      return;
-    }
-  }
-  atomicStore(&shared_words[RESIDENTS], atomicLoad(&shared_words[ARRIVED]));
-}
-
 // NaN among the logits, for whoever looks at them: in the first row, and in the one that this workgroup would have written.
 fn give_up(workgroup: u32, n_workgroups: u32, lane: u32) {
   if (lane == 0u) {
     let not_a_number = bitcast<f32>(0x7fc00000u | atomicLoad(&shared_words[STALLED]));
     logits[0] = not_a_number;
     logits[table_quad(STAGE_QUADS + 1u, immediates.n_stages - 1u, workgroup, n_workgroups).w] = not_a_number;
-  }
-}
-
-// The last to leave makes the counters ready for the next dispatch.
-fn leave(n_workgroups: u32, lane: u32) {
-  if (lane == 0u && atomicAdd(&shared_words[LEFT], 1u) == n_workgroups - 1u) {
-    atomicStore(&shared_words[ARRIVED], 0u);
-    atomicStore(&shared_words[LEFT], 0u);
   }
 }
 
@@ -384,7 +332,7 @@ fn store_pair(piece: Piece, pair: u32, sums: vec2<f32>) {
     logits[row + 1u] = sums.y;
   } else {
     let values = vec2(activate(sums.x, piece.activation), activate(sums.y, piece.activation));
-    atomicStore(&shared_words[piece.output + pair], packed(values));
+    share(piece.output + pair, packed(values));
   }
 }
 
@@ -606,7 +554,7 @@ fn finish_head(factors: array<f32, 8>, head: u32, bonus: f32, c: u32) {
   let gated = (normed + bonus * head_v[c]) * up_projection(3u, c);
   let other = subgroupShuffleXor(gated, 1u);
   if ((c & 1u) == 0u) {
-    atomicStore(&shared_words[GATED + channel / 2u], packed(vec2(gated, other)));
+    share(GATED + channel / 2u, packed(vec2(gated, other)));
   }
 }
 
@@ -737,7 +685,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
       entries[1u - turn].quads[lane] = next_entry;
     }
   }
-  if (sink == 1u && immediates.n_stages == 0u) {
+  // Never: but the compiler has to believe in what is asked for ahead.
+  if ((sink ^ unlikely) == 1u && immediates.n_stages == 0u) {
     atomicStore(&shared_words[STALLED], sink);
   }
   if (immediates.stage_end > immediates.stage_begin + 1u) {
