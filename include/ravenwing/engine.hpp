@@ -66,7 +66,8 @@ struct EngineOptions {
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
-  /// Called after the GPU was lost in a step of several tokens and all goes on with fewer (class Engine); says so.
+  /// Called after the GPU was lost in a step of several tokens and all goes on with fewer (class Engine), or after a
+  /// token that takes one dispatch has stalled and goes on in many; says so.
   std::function<void(const std::string& what)> on_recovery;
   /// Looked at between steps and while loading: once true, the call in progress throws Error{cancelled}.
   const std::atomic<bool>* cancel = nullptr;

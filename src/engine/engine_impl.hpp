@@ -38,8 +38,11 @@ struct Engine::Impl {
   /// A slot that no session has. Throws Error{bad_request}.
   uint32_t free_slot() const;
   /// Where the GPU was lost and steps of several tokens may be why: opens it anew, brings all sessions back to what
-  /// they have noted, and halves the chunk. Else false. Throws Error{device_lost} where that fails.
+  /// they have noted, and halves the chunk. Where a token in one dispatch has stalled: brings them back alone. Else
+  /// false. Throws Error{device_lost} where that fails.
   bool recover();
+  bool recover_from_loss();
+  bool recover_from_stall();
   /// `call()`, once more after recover(). It may note nothing before it is done.
   template <typename Call>
   auto retry(Call call) {

@@ -1,5 +1,5 @@
 // src/engine/recovery.cpp: going on when the GPU was lost in a step of many tokens, as where a driver's watchdog ends
-// it.
+// it, or when workgroups of a token that is one dispatch waited for others that never ran.
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -21,7 +21,25 @@ std::vector<float> Past::counts(size_t n_drawn, size_t n_vocab) const {
   return counts;
 }
 
-bool Engine::Impl::recover() {
+bool Engine::Impl::recover() { return runner.has_stalled() ? recover_from_stall() : recover_from_loss(); }
+
+bool Engine::Impl::recover_from_stall() {
+  runner.forget_stall();
+  runner.forget_sampled();
+  for (Session::Impl* session : sessions) {
+    if (session != nullptr) session->rebuild();
+  }
+  runner.wait();
+  if (on_recovery) {
+    on_recovery(
+        fmt::format("{} did not run all workgroups of a token at a time, as it did before; a token takes "
+                    "many dispatches from here on (--no-persistent: from the start)",
+                    runner.device().name));
+  }
+  return true;
+}
+
+bool Engine::Impl::recover_from_loss() {
   const uint32_t longest = runner.tokens_at_risk();
   if (longest <= 1 || !runner.is_lost()) return false;
   const std::string device = runner.device().name;

@@ -70,9 +70,9 @@ class StepsInFlight {
     }
   }
 
-  /// After an error: if the GPU was lost and the engine can recover, goes on from what was taken.
+  /// After an error: if the GPU was lost, or has stalled, and the engine can recover, goes on from what was taken.
   bool recover() {
-    if (has_failed_ || !engine_.runner.is_lost()) return false;
+    if (has_failed_ || !(engine_.runner.is_lost() || engine_.runner.has_stalled())) return false;
     for (Active& active : actives_) active.rewind();
     n_steps_ = 0;
     if (!engine_.recover()) return false;

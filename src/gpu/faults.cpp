@@ -35,6 +35,8 @@ Faults Faults::from_environment() {
   const std::vector<std::string_view> words = words_of("RAVENWING_TEST_WATCHDOG");
   for (size_t i = 0; i < std::min(words.size(), std::size(numbers)); ++i)
     std::from_chars(words[i].data(), words[i].data() + words[i].size(), *numbers[i]);
+  for (const std::string_view word : words_of("RAVENWING_TEST_TOKEN_WORKGROUPS"))
+    std::from_chars(word.data(), word.data() + word.size(), faults.token_workgroups);
   return faults;
 }
 

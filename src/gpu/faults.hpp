@@ -17,8 +17,12 @@ struct Faults {
   /// watchdog ends long work.
   uint32_t watchdog_tokens = UINT32_MAX, n_spared = 0;
 
+  /// Not 0: a token runs in one dispatch of so many workgroups, which wait for each other, though fewer may run at a
+  /// time.
+  uint32_t token_workgroups = 0;
+
   /// As RAVENWING_TEST_CLOCK says, "sound,backwards", and RAVENWING_TEST_WATCHDOG: "64" tokens or "64,2", two of them
-  /// spared. What they do not name is left out.
+  /// spared, and RAVENWING_TEST_TOKEN_WORKGROUPS. What they do not name is left out.
   static Faults from_environment();
   /// The next pair.
   void distort(uint64_t& begin_ns, uint64_t& end_ns);

@@ -176,6 +176,10 @@ void Runner::Impl::load() {
   if (full) file.keep(on_read);
   model_option.token = ladder.token_use(device->info());
   tune(model_option);
+  if (const uint32_t n_workgroups = device->faults().token_workgroups; n_workgroups > 0) {
+    model_option.token = kernels::TokenUse::whole;
+    model_option.token_workgroups = n_workgroups;
+  }
   while (!model) {
     try {
       model = std::make_unique<rwkv7::Model>(*device, file, source, model_option,
@@ -203,6 +207,8 @@ Runner::Runner(format::ModelFile& file, const rwkv7::ModelSource& source, const 
 Runner::~Runner() = default;
 
 bool Runner::is_lost() const { return impl_->device->is_lost(); }
+bool Runner::has_stalled() const { return impl_->model && impl_->model->has_stalled(); }
+void Runner::forget_stall() { impl_->live().forget_stall(); }
 uint32_t Runner::tokens_at_risk() const { return impl_->log.tokens_at_risk(); }
 
 void Runner::reopen() {

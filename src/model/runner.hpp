@@ -29,6 +29,9 @@ class Runner {
 
   /// Whether the GPU is gone.
   bool is_lost() const;
+  /// Whether a step's results said that it had stalled (rwkv7::Model::has_stalled), until that is forgotten.
+  bool has_stalled() const;
+  void forget_stall();
   /// Tokens of the longest step of which nothing has come back yet, or of one since the newest such of several tokens.
   uint32_t tokens_at_risk() const;
   /// Opens device and model anew; all states are gone. If it throws, every call after it throws Error{device_lost}.

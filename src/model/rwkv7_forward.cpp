@@ -181,7 +181,12 @@ void Model::make_token() {
 void Model::fit_token() {
   if (!token_ || options_.token != kernels::TokenUse::whole || options_.token_workgroups > 0) return;
   gpu::Recorder recorder(pipelines_);
-  auto fitting = token_->with(device_, token_->count_residents(pipelines_, context(recorder, kDecode)));
+  // A driver that gives another program its turn meanwhile may start workgroups beside those that wait: the least
+  // counts.
+  uint32_t n_workgroups = UINT32_MAX;
+  for (int i = 0; i < 3; ++i)
+    n_workgroups = std::min(n_workgroups, token_->count_residents(pipelines_, context(recorder, kDecode)));
+  auto fitting = token_->with(device_, n_workgroups);
   if (fitting)
     token_ = std::move(fitting);
   else
@@ -191,6 +196,7 @@ void Model::fit_token() {
 void Model::check_stalled() {
   if (token_use() != kernels::TokenUse::whole || !token_->take_stalled(device_)) return;
   options_.token = kernels::TokenUse::stages;
+  stalled_ = true;
   plans_.clear();
   fail(
       ErrorCode::unsupported,

@@ -46,6 +46,10 @@ class Model {
   const Config& config() const { return config_; }
   /// How steps of one token run.
   kernels::TokenUse token_use() const { return token_ ? options_.token : kernels::TokenUse::none; }
+  /// Whether reading a step's results found that its one dispatch had stalled, and threw: the states of its texts are
+  /// useless. Until forget_stall(); stages run one by one from then on.
+  bool has_stalled() const { return stalled_; }
+  void forget_stall() { stalled_ = false; }
   StateArenas& states() { return states_; }
   uint32_t tokens_max() const { return options_.tokens_max; }
   /// Rows of logits that one step can give: what a binding holds.
@@ -138,6 +142,7 @@ class Model {
   std::optional<kernels::TokenKernel> token_;
   std::map<Bucket, gpu::Plan> plans_;
   StepCacheUse cache_use_;
+  bool stalled_ = false;
   uint32_t last_n_outputs_ = 0;
   gpu::ReadbackRing readback_;
 };

@@ -97,6 +97,24 @@ void check_loss_while_generating(bool needs_host) {
   CHECK(watched.told[0].find("lost in a step of 16 tokens") != std::string::npos);
 }
 
+/// An engine whose tokens take one dispatch of more workgroups than run at a time.
+class Stalling {
+ public:
+  Stalling() {
+    setenv("RAVENWING_TEST_TOKEN_WORKGROUPS", exact_engine()->device().software ? "40" : "3000", 1);
+    EngineOptions options = demo_options();
+    options.max_sessions = 3;
+    options.on_recovery = [this](const std::string& what) { told.push_back(what); };
+    engine = std::make_unique<Engine>(options);
+  }
+  ~Stalling() { unsetenv("RAVENWING_TEST_TOKEN_WORKGROUPS"); }
+  Stalling(const Stalling&) = delete;
+  Stalling& operator=(const Stalling&) = delete;
+
+  std::vector<std::string> told;
+  std::unique_ptr<Engine> engine;
+};
+
 }  // namespace
 
 TEST_SUITE("slow") {
@@ -138,6 +156,35 @@ TEST_SUITE("recovery") {
     CHECK(use(*watched.engine) == expected);
     CHECK(watched.engine->chunk() == 3);
     CHECK(watched.told.size() == 1);
+  }
+
+  TEST_CASE("a token whose workgroups do not run at a time costs time and nothing else") {
+    if (exact_engine() == nullptr) return;
+    const auto use = [](Engine& engine) {
+      Session session = engine.new_session();
+      const Completion begin = session.generate(prompt("The king and the queen"), greedy(12));
+      Session fork = session.fork();
+      const Completion more = session.generate(prompt(" and then"), greedy(12));
+      return std::tuple(begin.text, more.text, fork.generate(prompt(" and then"), greedy(12)).text, session.n_tokens());
+    };
+    Stalling stalling;
+    CHECK(use(*stalling.engine) == use(*exact_engine()));
+    REQUIRE(stalling.told.size() == 1);
+    CHECK(stalling.told[0].find("--no-persistent") != std::string::npos);
+  }
+
+  TEST_CASE("the same where logits are asked for") {
+    if (exact_engine() == nullptr) return;
+    const auto ids = prompt("The little girl went to the market");
+    const auto use = [&](Engine& engine) {
+      Session session = engine.new_session();
+      session.feed(std::span(ids).first(ids.size() - 1));
+      return session.logits(std::span(ids).last(1));
+    };
+    Stalling stalling;
+    const std::vector<float> found = use(*stalling.engine), expected = use(*exact_engine());
+    CHECK(std::ranges::max_element(found) - found.begin() == std::ranges::max_element(expected) - expected.begin());
+    CHECK(stalling.told.size() == 1);
   }
 
   TEST_CASE("a loss that shorter steps cannot help is told as it was before") {
