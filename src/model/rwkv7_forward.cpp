@@ -181,12 +181,7 @@ void Model::make_token() {
 void Model::fit_token() {
   if (!token_ || options_.token != kernels::TokenUse::whole || options_.token_workgroups > 0) return;
   gpu::Recorder recorder(pipelines_);
-  // A driver that gives another program its turn meanwhile may start workgroups beside those that wait: the least
-  // counts.
-  uint32_t n_workgroups = UINT32_MAX;
-  for (int i = 0; i < 3; ++i)
-    n_workgroups = std::min(n_workgroups, token_->count_residents(pipelines_, context(recorder, kDecode)));
-  auto fitting = token_->with(device_, n_workgroups);
+  auto fitting = token_->with(device_, token_->count_residents(pipelines_, context(recorder, kDecode)));
   if (fitting)
     token_ = std::move(fitting);
   else

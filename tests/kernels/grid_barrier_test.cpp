@@ -11,7 +11,7 @@ using namespace ravenwing;
 
 namespace {
 
-constexpr uint32_t kEach = 64, kWorkgroups = 132, kHeader = 16;
+constexpr uint32_t kEach = 64, kWorkgroupsMax = 4096, kHeader = 16;
 
 // In each stage a workgroup reads as a product does, shares the stage's number in EACH words, and counts, of all
 // workgroups' words, those that are older. Stages take turns with two sets of words: who writes a set has waited for
@@ -40,9 +40,7 @@ const WORD_SETS = 16u;
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: vec3<u32>,
         @builtin(num_workgroups) grid: vec3<u32>) {
   if (immediates.census == 1u) {
-    if (lane == 0u) {
-      census();
-    }
+    census(lane);
     return;
   }
   let n_words = grid.x * EACH;
@@ -77,6 +75,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
 }
 )";
 
+/// One to a multiprocessor of the GPU that this was written on.
+constexpr uint32_t kWorkgroups = 132;
+
 struct Found {
   uint32_t n_workgroups;
   uint32_t stalled, stale, checked;
@@ -89,9 +90,10 @@ class Stages {
       : device_(device),
         pipelines_(device, with_stages()),
         stream_(device.create_storage(device.info().software ? 1 << 20 : 1 << 28, gpu::Account::scratch, "stream")),
-        words_(device.create_storage((kHeader + 2 * kWorkgroups * kEach) * 4, gpu::Account::scratch, "words")) {}
+        words_(device.create_storage((kHeader + 2 * kWorkgroupsMax * kEach) * 4, gpu::Account::scratch, "words")) {}
 
-  Found run(uint32_t n_stages, uint32_t n_loads, bool exchanges, bool late) {
+  /// On at most `n_max` workgroups, if so many run at a time.
+  Found run(uint32_t n_max, uint32_t n_stages, uint32_t n_loads, bool exchanges, bool late) {
     const auto run = [&](uint32_t n_workgroups, uint32_t census) {
       struct Immediates {
         uint32_t n_stages, n_stream, census;
@@ -101,7 +103,7 @@ class Stages {
       recorder.dispatch("stages",
                         {.shader = "stages",
                          .constants = {{"EACH", kEach},
-                                       {"WORDS", kWorkgroups * kEach},
+                                       {"WORDS", kWorkgroupsMax * kEach},
                                        {"LOADS", n_loads},
                                        {"EXCHANGES", exchanges},
                                        {"LATE", late}}},
@@ -114,7 +116,7 @@ class Stages {
       std::memcpy(counters.data(), bytes.data(), sizeof(counters));
       return counters;
     };
-    const uint32_t n_workgroups = std::min(run(4096, 1)[3], kWorkgroups);
+    const uint32_t n_workgroups = std::min(run(kWorkgroupsMax, 1)[3], n_max);
     const auto counters = run(n_workgroups, 0);
     return {n_workgroups, counters[1], counters[4], counters[5]};
   }
@@ -151,7 +153,7 @@ TEST_CASE("who has waited finds all that was shared") {
       if (!exchanges && !kernels::stores_come_first(gpu->device.info())) continue;
       for (const uint32_t n_loads : {1, 4, 16}) {
         INFO(gpu->name(), ", ", n_loads, " loads, exchanges: ", exchanges);
-        const Found found = stages.run(n, n_loads, exchanges, false);
+        const Found found = stages.run(kWorkgroups, n, n_loads, exchanges, false);
         CHECK(found.n_workgroups > 0);
         CHECK(found.stalled == 0);
         CHECK(found.stale == 0);
@@ -161,10 +163,21 @@ TEST_CASE("who has waited finds all that was shared") {
   }
 }
 
+TEST_CASE("as many workgroups as the census counts do wait for each other") {
+  for (const auto& gpu : test::gpus()) {
+    if (gpu->device.tier() != gpu::Tier::t1) continue;
+    const Found found = Stages(gpu->device).run(kWorkgroupsMax, 100, 1, true, false);
+    MESSAGE(gpu->name(), ": ", found.n_workgroups, " workgroups at a time");
+    CHECK(found.n_workgroups > 0);
+    CHECK(found.stalled == 0);
+    CHECK(found.stale == 0);
+  }
+}
+
 TEST_CASE("what is shared too late is found missing, where workgroups run side by side") {
   for (const auto& gpu : test::gpus()) {
     if (gpu->device.tier() != gpu::Tier::t1) continue;
-    const Found found = Stages(gpu->device).run(n_stages(gpu->device), 1, true, true);
+    const Found found = Stages(gpu->device).run(kWorkgroups, n_stages(gpu->device), 1, true, true);
     CHECK((found.stale > 0) == (found.n_workgroups > 1));
   }
 }

@@ -53,8 +53,16 @@ fn wait(target_count: u32, lane: u32) -> bool {
   return workgroupUniformLoad(&go) == 1u;
 }
 
-// Workgroups that were there before the first one left.
-fn census() {
+// Workgroups that were there before the first one left. All of a workgroup's invocations stay: a GPU may give what those
+// held that have left to other workgroups.
+fn census(lane: u32) {
+  if (lane == 0u) {
+    count_residents();
+  }
+  workgroupBarrier();
+}
+
+fn count_residents() {
   if (atomicLoad(&shared_words[RESIDENTS]) != 0u) {
     return;
   }

@@ -626,9 +626,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) id: v
   let workgroup = id.x;
   let n_workgroups = grid.x;
   if (immediates.census == 1u) {
-    if (lane == 0u) {
-      census();
-    }
+    census(lane);
     return;
   }
   let slot = step_chunk(0u).slot;
