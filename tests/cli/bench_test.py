@@ -41,7 +41,8 @@ class BenchTest(Figures):
             self.assertGreater(result[key], 0, key)
         busy = result["gpu_step_us"] * result["decode_tok_s"]["median"] / 1e6
         self.assertAlmostEqual(result["gpu_busy"], busy, places=6)
-        self.assertTrue(0.1 < busy < 3, busy)  # software: the "GPU" is a CPU that others use too
+        # Software: the "GPU" is a CPU that others use too, between the two measurements more or less. A wrong unit is further off.
+        self.assertTrue(0.02 < busy < 50, busy)
         self.check_steps(result)
         # After a warm-up nothing is made.
         self.assertEqual(result["hit_rates"], {"plans": 1, "pipelines": 1, "bind_groups": 1})
