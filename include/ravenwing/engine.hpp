@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ravenwing/device_info.hpp"
+#include "ravenwing/embedding.hpp"
 #include "ravenwing/error.hpp"
 #include "ravenwing/model_info.hpp"
 #include "ravenwing/profile.hpp"
@@ -240,8 +241,8 @@ class Engine {
   PipelineCacheUse pipeline_cache() const;
   StepCacheUse step_caches() const;
   TuningUse tuning() const;
-  /// Makes a chunk length the tuned one of this model's shape on this device, for later starts: what a token took with it,
-  /// and with the default. Returns where it is kept; "": nowhere, as without tuning.
+  /// Makes a chunk length the tuned one of this model's shape on this device, for later starts: what a token took with
+  /// it, and with the default. Returns where it is kept; "": nowhere, as without tuning.
   std::filesystem::path keep_chunk(uint32_t chunk, double us_a_token, double default_us_a_token);
   /// Tokens of one step at most: as asked for, as tuned, or EngineOptions::kChunkDefault; less after the GPU was lost.
   uint32_t chunk() const;
@@ -250,14 +251,20 @@ class Engine {
   Session new_session();
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
+  /// A vector for each text of ids, n_embd values, one after another: [texts.size(), n_embd]. Texts share steps, of as
+  /// many as there are free sessions at a time, of which one must be free; with EngineOptions::exact a text has the
+  /// same bits in any company. A text without ids is that of id 0 alone. `prefix`: every text goes on from that
+  /// session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not have.
+  std::vector<float> embed(std::span<const std::vector<uint32_t>> texts, const EmbeddingOptions& options = {},
+                           Session* prefix = nullptr);
   /// Times a step of `n_tokens` more tokens for each of `n_sequences` empty texts, which need as many free sessions;
   /// the last token of each is sampled from as `sampler` says (DRY finds nothing in empty texts). Throws
   /// Error{bad_request} without EngineOptions::profiling, for a step larger than the chunk or a sampler out of range,
   /// Error{unsupported} where the adapter has no clock.
   StepProfile profile(uint32_t n_sequences, uint32_t n_tokens, const SamplerParams& sampler = {});
   /// Decodes one text greedily, `n_tokens` of it, with several steps in one submit or one step in several; up to four
-  /// steps, or two submits, are on their way at once. Throws Error{bad_request} for no tokens, no steps or both at once,
-  /// and where no session is free.
+  /// steps, or two submits, are on their way at once. Throws Error{bad_request} for no tokens, no steps or both at
+  /// once, and where no session is free.
   SubmitReading time_submits(const SubmitShape& shape, uint32_t n_tokens);
   /// Measures what this device can do at best, in some 100 ms on a GPU, more where shaders have to be compiled first;
   /// takes up to 1 GiB of GPU memory meanwhile. By the GPU's clock in an engine that was opened for profiling, else by

@@ -41,6 +41,7 @@ void StepInput::add_chunk(const StepChunk& chunk) {
   chunk_words[0] = chunk.slot;
   chunk_words[1] = n_tokens();
   chunk_words[2] = uint32_t(chunk.ids.size());
+  chunk_words[3] = chunk.after;
   std::copy(chunk.ids.begin(), chunk.ids.end(), &words_[kHeaderWords + n_tokens()]);
   std::fill_n(&words_[kHeaderWords + tokens_max_ + n_tokens()], chunk.ids.size(), n_chunks());
   words_[0] += uint32_t(chunk.ids.size());

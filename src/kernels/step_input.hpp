@@ -79,11 +79,19 @@ static_assert(sizeof(Sampled) == 3 * 4);
 /// first were for nothing.
 inline constexpr uint32_t kStepsInFlight = 4;
 
+/// What a chunk goes on from: its slot's state; nothing; or the state of slot `s`, kAfterSlot + s. But for the first,
+/// only steps that begin states know them (begin_states.hpp).
+inline constexpr uint32_t kGoesOn = 0, kBegins = 1, kAfterSlot = 2;
+
 /// Consecutive tokens of one sequence in a step. An empty chunk does nothing.
 struct StepChunk {
   uint32_t slot = 0;
   std::span<const uint32_t> ids;  // or kFeedback
+  uint32_t after = kGoesOn;
 };
+
+/// What of a text's tokens is kept where it becomes one vector (pool.hpp).
+enum class Pooled : uint8_t { last, sum };
 
 struct StepOutput {
   uint32_t token = 0;  // index in the step

@@ -323,6 +323,20 @@ void Runner::take_sampled(std::vector<kernels::Sampled>& sampled) {
   impl_->live().take_sampled(sampled);
   impl_->log.taken();
 }
+void Runner::launch_pooled(const kernels::StepInput& input, const rwkv7::Readout& readout) {
+  impl_->live().launch_pooled(input, readout);
+  impl_->sent(input);
+  impl_->log.launched();
+}
+void Runner::take_pooled(std::span<float> rows) {
+  impl_->live().take_pooled(rows);
+  impl_->log.taken();
+}
+void Runner::forget_pooled() {
+  if (!impl_->model) return;
+  impl_->model->forget_pooled();
+  impl_->log.forgotten();
+}
 std::vector<float> Runner::read_logits() { return impl_->read(impl_->live().read_logits()); }
 std::vector<float> Runner::read_logits_of(uint32_t output) { return impl_->read(impl_->live().read_logits_of(output)); }
 

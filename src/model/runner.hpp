@@ -8,6 +8,7 @@
 
 #include "base/idle_gate.hpp"
 #include "kernels/step_input.hpp"
+#include "model/readout.hpp"
 #include "model/rwkv7_tensors.hpp"
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/engine.hpp"
@@ -76,6 +77,10 @@ class Runner {
   void take_sampled(std::vector<kernels::Sampled>& sampled);
   /// Gives up what was launched and not taken.
   void forget_sampled();
+  /// The same for pooled rows (rwkv7::Model::launch_pooled).
+  void launch_pooled(const kernels::StepInput& input, const rwkv7::Readout& readout);
+  void take_pooled(std::span<float> rows);
+  void forget_pooled();
   /// Of the last step; both wait for it.
   std::vector<float> read_logits();
   std::vector<float> read_logits_of(uint32_t output);

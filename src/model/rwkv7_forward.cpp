@@ -9,6 +9,7 @@
 
 #include "base/bytes.hpp"
 #include "gpu/timestamps.hpp"
+#include "kernels/begin_states.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/layer_norm.hpp"
 #include "kernels/penalties.hpp"
@@ -83,7 +84,7 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
 
 void Model::prepare(const Bucket& bucket) {
   gpu::Recorder recorder(pipelines_);
-  record(context(recorder, bucket));
+  record(context(recorder, bucket), bucket.readout);
 }
 
 void Model::load_all(const Progress& progress) {
@@ -128,7 +129,7 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   return scratch;
 }
 
-Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
+Model::Bucket Model::bucket_of(const kernels::StepInput& input, const Readout& readout) const {
   // Of many, what is computed for nothing counts; of few, plans and kernels do.
   const auto up = [](uint32_t n, uint32_t n_max) {
     const uint32_t power = std::bit_ceil(n);
@@ -136,7 +137,7 @@ Model::Bucket Model::bucket_of(const kernels::StepInput& input) const {
     return n == 0 ? 0 : std::min(rounded, n_max);
   };
   return {up(std::max(input.n_tokens(), 1u), options_.tokens_max),
-          up(std::max(input.n_chunks(), 1u), options_.tokens_max), up(input.n_outputs(), outputs_max_)};
+          up(std::max(input.n_chunks(), 1u), options_.tokens_max), up(input.n_outputs(), outputs_max_), readout};
 }
 
 const gpu::Plan& Model::plan(const Bucket& bucket) {
@@ -151,7 +152,7 @@ const gpu::Plan& Model::plan(const Bucket& bucket) {
   const size_t n_pipelines = pipelines_.size();
   gpu::Plan plan;
   gpu::Recorder recorder(pipelines_, plan);
-  record(context(recorder, bucket));
+  record(context(recorder, bucket), bucket.readout);
   device_.check();
   const size_t n = plan.dispatches().size(), n_new = pipelines_.size() - n_pipelines;
   cache_use_.plans.misses += 1;
@@ -209,15 +210,32 @@ void Model::record_token(const kernels::Context& context) {
 }
 
 /// Its sections are those of the weights (WeightLoader).
-void Model::record(const kernels::Context& context) {
-  if (token_ && context.n_tokens == 1) return record_token(context);
+void Model::record(const kernels::Context& context, const Readout& readout) {
+  const bool pools = readout.n_layers > 0;
+  if (!pools && token_ && context.n_tokens == 1) return record_token(context);
   embed(context);
-  for (uint32_t layer = 0; layer < config_.n_layer; ++layer) {
+  if (pools) begin_states(context);
+  for (uint32_t layer = 0; layer < (pools ? readout.n_layers : config_.n_layer); ++layer) {
     context.recorder.begin_section();
     time_mix(context, layer);
     channel_mix(context, layer);
   }
-  if (context.n_outputs > 0) head(context);
+  if (pools)
+    pool(context, readout);
+  else if (context.n_outputs > 0)
+    head(context);
+}
+
+void Model::begin_states(const kernels::Context& context) {
+  for (const StateArenas::Arena& arena : states_.arenas())
+    kernels::begin_states(context, {"begin", arena.states, arena.n_layers, arena.layer_bytes, arena.slot_bytes});
+}
+
+void Model::pool(const kernels::Context& context, const Readout& readout) {
+  // Its norm's weights come with those of the head.
+  if (readout.normed) context.recorder.begin_section();
+  kernels::pool(context, {config_.n_embd, config_.layer_norm_epsilon, readout.pooled, scratch_.x, weights_.ln_out,
+                          readout.normed, pooled_});
 }
 
 void Model::embed(const kernels::Context& context) {
@@ -333,10 +351,10 @@ void Model::sample(const kernels::Context& context) {
   kernels::sample(context, {config_.n_vocab, scratch_.logits, states_.counts(), scratch_.sampled});
 }
 
-wgpu::CommandEncoder Model::encode(const kernels::StepInput& input) {
+wgpu::CommandEncoder Model::encode(const kernels::StepInput& input, const Readout& readout) {
   RAVENWING_CHECK(input.n_outputs() <= outputs_max_);
   if (load_failure_) throw *load_failure_;
-  const gpu::Plan& steps = plan(bucket_of(input));
+  const gpu::Plan& steps = plan(bucket_of(input, readout));
   device_.write(scratch_.step, 0, input.as_bytes());
   last_n_outputs_ = input.n_outputs();
   if (loader_) {
@@ -485,6 +503,26 @@ void Model::take_sampled(std::vector<Sampled>& sampled) {
 }
 
 void Model::forget_sampled() { readback_.forget(); }
+
+void Model::launch_pooled(const kernels::StepInput& input, const Readout& readout) {
+  RAVENWING_CHECK(readout.n_layers >= 1 && readout.n_layers <= config_.n_layer && input.n_outputs() == 0);
+  RAVENWING_CHECK(!readout.normed || readout.n_layers == config_.n_layer);
+  if (!pooled_readback_) {
+    const uint64_t bytes = uint64_t(states_.n_slots()) * config_.n_embd * 4;
+    pooled_ = device_.create_storage(bytes, gpu::Account::scratch, "pooled");
+    pooled_readback_.emplace(device_, kernels::kStepsInFlight, bytes);
+  }
+  const wgpu::CommandEncoder encoder = encode(input, readout);
+  pooled_readback_->copy(encoder, pooled_);
+  device_.submit(encoder.Finish());
+  pooled_readback_->send();
+}
+
+void Model::take_pooled(std::span<float> rows) { pooled_readback_->take(std::as_writable_bytes(rows)); }
+
+void Model::forget_pooled() {
+  if (pooled_readback_) pooled_readback_->forget();
+}
 
 std::vector<float> Model::read_logits() {
   std::vector<float> logits(size_t(last_n_outputs_) * config_.n_vocab);

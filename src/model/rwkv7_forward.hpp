@@ -7,7 +7,9 @@
 
 #include "gpu/readback.hpp"
 #include "gpu/uniforms.hpp"
+#include "kernels/pool.hpp"
 #include "kernels/tuning.hpp"
+#include "model/readout.hpp"
 #include "model/rwkv7_token.hpp"
 #include "ravenwing/profile.hpp"
 
@@ -77,6 +79,13 @@ class Model {
   void launch(const kernels::StepInput& input);
   /// What the oldest launched step sampled whose results were not taken yet, one per output. Waits for that step.
   void take_sampled(std::vector<Sampled>& sampled);
+  /// Queues a step that gives no logits: begins the texts of its chunks (StepChunk::after), advances their states in
+  /// the first layers, pools (kernels::Pool), and sends the pooled rows of all slots to the host. As many as launch()
+  /// may be on their way.
+  void launch_pooled(const kernels::StepInput& input, const Readout& readout);
+  /// Of the oldest such step that was not taken: [n_slots, n_embd]. Waits for it.
+  void take_pooled(std::span<float> rows);
+  void forget_pooled();
   /// Gives up the results of all launched steps. The steps are still computed.
   void forget_sampled();
   /// Logits of the last step's outputs, [n_outputs, n_vocab], changed by penalties and bias where a token was drawn.
@@ -91,6 +100,7 @@ class Model {
   /// A plan serves every step that is at most this large.
   struct Bucket {
     uint32_t n_tokens, n_chunks, n_outputs;
+    Readout readout;
     auto operator<=>(const Bucket&) const = default;
   };
   static constexpr Bucket kDecode{1, 1, 1};
@@ -99,10 +109,10 @@ class Model {
   };
   static Scratch make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options,
                               uint32_t outputs_max);
-  Bucket bucket_of(const kernels::StepInput& input) const;
+  Bucket bucket_of(const kernels::StepInput& input, const Readout& readout = {}) const;
   const gpu::Plan& plan(const Bucket& bucket);
   /// Commands of a step; none are left of one that had to load weights first.
-  wgpu::CommandEncoder encode(const kernels::StepInput& input);
+  wgpu::CommandEncoder encode(const kernels::StepInput& input, const Readout& readout = {});
   /// Commands of dispatches `begin` to `end` - 1; those that end a step send what it samples to `results`.
   wgpu::CommandBuffer encode_part(const gpu::Plan& steps, size_t begin, size_t end, gpu::ReadbackRing& results) const;
   void prepare(const Bucket& bucket);
@@ -118,7 +128,9 @@ class Model {
   void check_stalled();
   void record_token(const kernels::Context& context);
   kernels::Context context(gpu::Recorder& recorder, const Bucket& bucket) const;
-  void record(const kernels::Context& context);
+  void record(const kernels::Context& context, const Readout& readout);
+  void begin_states(const kernels::Context& context);
+  void pool(const kernels::Context& context, const Readout& readout);
   void time_mix(const kernels::Context& context, uint32_t layer);
   void channel_mix(const kernels::Context& context, uint32_t layer);
   void head(const kernels::Context& context);
@@ -145,6 +157,8 @@ class Model {
   bool stalled_ = false;
   uint32_t last_n_outputs_ = 0;
   gpu::ReadbackRing readback_;
+  gpu::Buffer pooled_;                                // [slot, n_embd] f32; made with the first such step
+  std::optional<gpu::ReadbackRing> pooled_readback_;  // likewise
 };
 
 }  // namespace ravenwing::rwkv7

@@ -198,24 +198,43 @@ void Reference::channel_mix(size_t layer, Vector& x, RefState& state) const {
   add_to(x, multiply(layers_[layer].ffn_value, hidden));
 }
 
-std::vector<float> Reference::forward(std::span<const uint32_t> ids, RefState& state) const {
+std::vector<float> Reference::advance(uint32_t id, RefState& state, size_t n_layers) const {
   const size_t n_embd = config().n_embd;
-  const double epsilon = config().layer_norm_epsilon;
+  if (id >= config().n_vocab) fail(ErrorCode::bad_request, "token {}, the vocabulary has {}", id, config().n_vocab);
+  const float* row = emb_.values.data() + id * n_embd;
+  Vector x = layer_norm(Vector(row, row + n_embd), source_.ln0_weight, source_.ln0_bias, config().layer_norm_epsilon);
+  Vector v_first;
+  for (size_t layer = 0; layer < n_layers; ++layer) {
+    time_mix(layer, x, v_first, state);
+    channel_mix(layer, x, state);
+  }
+  return x;
+}
+
+std::vector<float> Reference::normed(const std::vector<float>& x) const {
+  return layer_norm(x, source_.ln_out_weight, source_.ln_out_bias, config().layer_norm_epsilon);
+}
+
+std::vector<float> Reference::forward(std::span<const uint32_t> ids, RefState& state) const {
   std::vector<float> all_logits;
   all_logits.reserve(ids.size() * config().n_vocab);
   for (const uint32_t id : ids) {
-    if (id >= config().n_vocab) fail(ErrorCode::bad_request, "token {}, the vocabulary has {}", id, config().n_vocab);
-    const float* row = emb_.values.data() + id * n_embd;
-    Vector x = layer_norm(Vector(row, row + n_embd), source_.ln0_weight, source_.ln0_bias, epsilon);
-    Vector v_first;
-    for (size_t layer = 0; layer < layers_.size(); ++layer) {
-      time_mix(layer, x, v_first, state);
-      channel_mix(layer, x, state);
-    }
-    const Vector logits = multiply(head_, layer_norm(x, source_.ln_out_weight, source_.ln_out_bias, epsilon));
+    const Vector logits = multiply(head_, normed(advance(id, state, layers_.size())));
     all_logits.insert(all_logits.end(), logits.begin(), logits.end());
   }
   return all_logits;
+}
+
+std::vector<float> Reference::hidden(std::span<const uint32_t> ids, RefState& state, uint32_t n_layers,
+                                     bool is_normed) const {
+  std::vector<float> rows;
+  rows.reserve(ids.size() * config().n_embd);
+  for (const uint32_t id : ids) {
+    const Vector x = advance(id, state, n_layers);
+    const Vector row = is_normed ? normed(x) : x;
+    rows.insert(rows.end(), row.begin(), row.end());
+  }
+  return rows;
 }
 
 }  // namespace ravenwing::rwkv7

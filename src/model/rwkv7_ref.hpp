@@ -28,6 +28,9 @@ class Reference {
 
   /// Feeds `ids` and returns the logits after each of them, [ids.size(), n_vocab].
   std::vector<float> forward(std::span<const uint32_t> ids, RefState& state) const;
+  /// The same, and returns the residual stream after the first `n_layers` layers, or of all of them what the head
+  /// reads: [ids.size(), n_embd].
+  std::vector<float> hidden(std::span<const uint32_t> ids, RefState& state, uint32_t n_layers, bool normed) const;
 
   const Config& config() const { return source_.config; }
 
@@ -42,6 +45,9 @@ class Reference {
   };
   static Matrix decode(const MatrixSource& source, WeightRounding rounding);
   static std::vector<float> multiply(const Matrix& matrix, std::span<const float> x);
+  /// Feeds one id to the first layers; the residual stream after them.
+  std::vector<float> advance(uint32_t id, RefState& state, size_t n_layers) const;
+  std::vector<float> normed(const std::vector<float>& x) const;
   void time_mix(size_t layer, std::vector<float>& x, std::vector<float>& v_first, RefState& state) const;
   void channel_mix(size_t layer, std::vector<float>& x, RefState& state) const;
 

@@ -63,6 +63,17 @@ gpu::BufferView StateArenas::wkv(uint32_t layer) const {
   return {wkv_[layer / layers_per_arena_], layer % layers_per_arena_ * bytes, bytes};
 }
 
+std::vector<StateArenas::Arena> StateArenas::arenas() const {
+  std::vector<Arena> arenas;
+  for (uint32_t i = 0; i < wkv_.size(); ++i) {
+    const uint32_t n_layers = std::min(layers_per_arena_, config_.n_layer - i * layers_per_arena_);
+    arenas.push_back({wkv_[i], n_layers, n_slots_ * wkv_slot_bytes(), wkv_slot_bytes()});
+  }
+  arenas.push_back(
+      {shifts_, 2 * config_.n_layer, round_up(n_slots_ * shift_slot_bytes(), kBindingAlignment), shift_slot_bytes()});
+  return arenas;
+}
+
 gpu::BufferView StateArenas::shift(uint32_t index) const {
   const uint64_t bytes = n_slots_ * shift_slot_bytes();
   return {shifts_, index * round_up(bytes, kBindingAlignment), bytes};

@@ -25,6 +25,14 @@ class StateArenas {
 
   StateArenas(gpu::Device& device, const Config& config, uint32_t n_slots, StateStorage storage);
 
+  /// A buffer's layers, [layer][slot, slot_bytes]: of wkv states, or of shift states, two to a layer.
+  struct Arena {
+    gpu::BufferView states;
+    uint32_t n_layers = 0;
+    uint64_t layer_bytes = 0, slot_bytes = 0;
+  };
+  std::vector<Arena> arenas() const;
+
   uint32_t n_slots() const { return n_slots_; }
   StateStorage storage() const { return storage_; }
   gpu::BufferView wkv(uint32_t layer) const;

@@ -13,7 +13,11 @@ struct Chunk {
   slot: u32,
   first: u32,
   count: u32,
+  after: u32,  // GOES_ON, BEGINS, or AFTER_SLOT and the slot whose state it goes on from
 }
+const GOES_ON = 0u;
+const BEGINS = 1u;
+const AFTER_SLOT = 2u;
 
 // A token whose logits are wanted; sampled from when `sample` is 1, into its slot's next token.
 struct OutputRow {
@@ -30,7 +34,7 @@ fn step_chunk_of(token: u32) -> u32 { return step[STEP_CHUNK_OF_TOKEN + token]; 
 
 fn step_chunk(index: u32) -> Chunk {
   let at = STEP_CHUNKS + 4u * index;
-  return Chunk(step[at], step[at + 1u], step[at + 2u]);
+  return Chunk(step[at], step[at + 1u], step[at + 2u], step[at + 3u]);
 }
 
 fn step_output(index: u32) -> OutputRow {

@@ -1,0 +1,29 @@
+// How a text becomes one vector.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#pragma GCC visibility push(default)  // what the shared library shows
+namespace ravenwing {
+
+enum class Pooling : uint8_t {
+  last,  // the hidden vector of the text's last token
+  mean,  // the mean of all its tokens' hidden vectors
+};
+std::string_view name(Pooling pooling);
+
+struct EmbeddingOptions {
+  Pooling pooling = Pooling::last;
+  /// Of which layer: its output, the residual stream. From the end where negative; -1, the default, is what the head
+  /// reads: the last layer's output by the model's last layer norm. Layers after it are not computed.
+  int32_t layer = -1;
+  bool normalize = true;  // to a length of 1; a vector of zeros stays as it is
+  /// Called with the number of texts that are done.
+  std::function<void(size_t n_texts)> on_progress;
+};
+
+}  // namespace ravenwing
+#pragma GCC visibility pop

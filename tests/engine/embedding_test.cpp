@@ -1,0 +1,146 @@
+// tests/engine/embedding_test.cpp: vectors of texts, alone and in company.
+#include "engine/support.hpp"
+
+using namespace ravenwing;
+using namespace ravenwing::test;
+
+namespace {
+
+using Texts = std::vector<std::vector<uint32_t>>;
+
+/// More than there are sessions; one of them longer than two steps of the exact engine, one without ids.
+Texts texts() {
+  Texts result;
+  for (const char* text : {"The king", "Once upon a time there was a little girl who lived by the sea with her mother",
+                           "", "A", "The market was full of people and of noise", "She had a red cap",
+                           "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"})
+    result.push_back(prompt(text));
+  while (result[1].size() <= 32) result[1].insert(result[1].end(), result[4].begin(), result[4].end());
+  return result;
+}
+
+std::vector<float> row(const std::vector<float>& vectors, size_t n_rows, size_t i) {
+  const size_t n = vectors.size() / n_rows;
+  return {vectors.begin() + ptrdiff_t(i * n), vectors.begin() + ptrdiff_t((i + 1) * n)};
+}
+
+double cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double product = 0, of_a = 0, of_b = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    product += double(a[i]) * b[i];
+    of_a += double(a[i]) * a[i];
+    of_b += double(b[i]) * b[i];
+  }
+  return product / std::sqrt(of_a * of_b);
+}
+
+EmbeddingOptions embedding(Pooling pooling, int32_t layer = -1, bool normalize = true) {
+  return {.pooling = pooling, .layer = layer, .normalize = normalize, .on_progress = {}};
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("embedding");
+
+TEST_CASE("in exact mode a text has the same bits alone and in company, whatever the pooling and the layer") {
+  if (exact_engine() == nullptr) return;
+  Engine& engine = *exact_engine();
+  const Texts all = texts();
+  for (const Pooling pooling : {Pooling::last, Pooling::mean}) {
+    for (const int32_t layer : {-1, 0, -2}) {
+      INFO(name(pooling), ", layer ", layer);
+      std::vector<size_t> told;
+      EmbeddingOptions options = embedding(pooling, layer);
+      options.on_progress = [&](size_t n) { told.push_back(n); };
+      const std::vector<float> together = engine.embed(all, options);
+      REQUIRE(together.size() == all.size() * engine.model().n_embd);
+      CHECK(std::ranges::is_sorted(told));
+      CHECK(told.back() == all.size());
+      for (size_t i = 0; i < all.size(); ++i) {
+        const std::vector<float> alone = engine.embed({&all[i], 1}, options), found = row(together, all.size(), i);
+        CHECK(found == alone);
+        CHECK(cosine(found, found) == doctest::Approx(1));
+        double squares = 0;
+        for (const float value : found) squares += double(value) * value;
+        CHECK(squares == doctest::Approx(1).epsilon(1e-5));
+        CHECK((i == 0 || found != row(together, all.size(), i - 1)));
+      }
+    }
+  }
+}
+
+TEST_CASE("in fast mode a text's vector has nearly the same direction alone and in company") {
+  if (exact_engine() == nullptr) return;
+  EngineOptions engine_options = demo_options();
+  engine_options.max_sessions = 5;
+  Engine engine(engine_options);
+  const Texts all = texts();
+  for (const Pooling pooling : {Pooling::last, Pooling::mean}) {
+    const std::vector<float> together = engine.embed(all, embedding(pooling));
+    const std::vector<float> exact = exact_engine()->embed(all, embedding(pooling));
+    for (size_t i = 0; i < all.size(); ++i) {
+      const std::vector<float> found = row(together, all.size(), i);
+      CHECK(cosine(found, engine.embed({&all[i], 1}, embedding(pooling))) >= 0.999);
+      CHECK(cosine(found, row(exact, all.size(), i)) >= 0.999);
+    }
+  }
+}
+
+TEST_CASE("a text after a prefix is the end of both together; the prefix stays as it is") {
+  if (exact_engine() == nullptr) return;
+  Engine& engine = *exact_engine();
+  const Texts rest = {prompt(" and the queen"), prompt(" was old")};
+  Session prefix = engine.new_session();
+  prefix.feed(prompt("The king"));
+  const SessionSnapshot before = prefix.snapshot();
+  const std::vector<float> found = engine.embed(rest, embedding(Pooling::last), &prefix);
+  check_same(prefix.snapshot(), before);
+  for (size_t i = 0; i < rest.size(); ++i) {
+    std::vector<uint32_t> both = prompt("The king");
+    both.insert(both.end(), rest[i].begin(), rest[i].end());
+    CHECK(row(found, 2, i) == engine.embed({&both, 1}, embedding(Pooling::last)));
+  }
+  // The mean is of the text's own tokens.
+  CHECK(engine.embed({rest.data(), 1}, embedding(Pooling::mean), &prefix) !=
+        engine.embed({rest.data(), 1}, embedding(Pooling::mean)));
+}
+
+TEST_CASE("a mean is the sum of its tokens' vectors, by their number") {
+  if (exact_engine() == nullptr) return;
+  Engine& engine = *exact_engine();
+  const std::vector<uint32_t> ids = prompt("The king and the queen");
+  REQUIRE(ids.size() >= 3);
+  std::vector<double> mean(engine.model().n_embd);
+  for (size_t n = 1; n <= ids.size(); ++n) {
+    const std::vector<uint32_t> begin(ids.begin(), ids.begin() + ptrdiff_t(n));
+    const std::vector<float> last = engine.embed({&begin, 1}, embedding(Pooling::last, -1, false));
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] += last[i] / double(ids.size());
+  }
+  const std::vector<float> found = engine.embed({&ids, 1}, embedding(Pooling::mean, -1, false));
+  for (size_t i = 0; i < mean.size(); ++i) CHECK(found[i] == doctest::Approx(mean[i]).epsilon(1e-4));
+}
+
+TEST_CASE("what cannot be: layers and ids that are none, no session free, another engine's prefix, a call given up") {
+  if (exact_engine() == nullptr) return;
+  Engine& engine = *exact_engine();
+  const Texts one = {prompt("The king")}, wrong = {{engine.model().n_vocab}};
+  const auto n_layer = int32_t(engine.model().n_layer);
+  CHECK(engine.embed({}).empty());
+  CHECK(code_of([&] { engine.embed(one, embedding(Pooling::last, n_layer)); }) == ErrorCode::bad_request);
+  CHECK(code_of([&] { engine.embed(one, embedding(Pooling::last, -n_layer - 1)); }) == ErrorCode::bad_request);
+  CHECK(code_of([&] { engine.embed(wrong); }) == ErrorCode::bad_request);
+  const std::vector<float> expected = engine.embed(one);
+  {
+    std::vector<Session> sessions;
+    for (int i = 0; i < 3; ++i) {
+      // One that came to its end, whose slot is frozen when it goes back.
+      sessions.push_back(engine.new_session());
+      sessions.back().generate(prompt("The"), greedy(1));
+    }
+    CHECK(code_of([&] { engine.embed(one); }) == ErrorCode::bad_request);
+  }
+  cancel_flag() = true;
+  CHECK(code_of([&] { engine.embed(one); }) == ErrorCode::cancelled);
+  cancel_flag() = false;
+  CHECK(engine.embed(one) == expected);
+}
