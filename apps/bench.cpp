@@ -107,6 +107,7 @@ void add_bench(CLI::App& program) {
   add_engine_flags(*command, flags->engine);
   add_bench_sweep(*command);
   add_bench_submits(*command);
+  add_bench_embed(*command);
   add_bench_formats(*command);
   add_bench_kernels(*command);
   command->footer(

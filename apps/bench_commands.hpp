@@ -13,6 +13,7 @@ namespace ravenwing::apps {
 void add_bench_sweep(CLI::App& bench);
 void add_bench_formats(CLI::App& bench);
 void add_bench_submits(CLI::App& bench);
+void add_bench_embed(CLI::App& bench);
 void add_bench_kernels(CLI::App& bench);
 
 /// Throws Error{bad_request} for flags of `bench` that stand before its sub-command, which would not see them.

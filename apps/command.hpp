@@ -31,6 +31,7 @@ void add_doctor(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_perplexity(CLI::App& program);
 void add_logits(CLI::App& program);
+void add_embed(CLI::App& program);
 void add_completion(CLI::App& program);
 void add_man(CLI::App& program);
 

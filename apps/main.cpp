@@ -114,6 +114,7 @@ ExitStatus parse_and_run(int argc, char** argv) {
   add_tokenize(program);
   add_perplexity(program);
   add_logits(program);
+  add_embed(program);
   add_completion(program);
   add_man(program);
   try {

@@ -10,8 +10,11 @@
 namespace ravenwing {
 
 enum class Pooling : uint8_t {
-  last,  // the hidden vector of the text's last token
+  last,  // the hidden vector of the text's last token: n_embd values
   mean,  // the mean of all its tokens' hidden vectors
+  /// The layer's wkv state after the text, [n_head, head_size, head_size]: n_embd * head_size values. Normalized, each
+  /// row of it (a value channel) has the same length.
+  state,
 };
 std::string_view name(Pooling pooling);
 

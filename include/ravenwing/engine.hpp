@@ -251,7 +251,9 @@ class Engine {
   Session new_session();
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
-  /// A vector for each text of ids, n_embd values, one after another: [texts.size(), n_embd]. Texts share steps, of as
+  /// Values of one vector.
+  size_t embedding_size(Pooling pooling) const;
+  /// A vector for each text of ids, one after another: [texts.size(), embedding_size]. Texts share steps, of as
   /// many as there are free sessions at a time, of which one must be free; with EngineOptions::exact a text has the
   /// same bits in any company. A text without ids is that of id 0 alone. `prefix`: every text goes on from that
   /// session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not have.

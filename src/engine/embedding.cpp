@@ -24,21 +24,19 @@ rwkv7::Readout readout_of(const EmbeddingOptions& options, uint32_t n_layer) {
   if (layer < 0 || layer >= n_layer)
     fail(ErrorCode::bad_request, "layer is {}, must be -{} to {}", options.layer, n_layer, n_layer - 1);
   return {uint32_t(layer) + 1, options.pooling == Pooling::mean ? kernels::Pooled::sum : kernels::Pooled::last,
-          options.layer == -1};
+          options.layer == -1 && options.pooling != Pooling::state};
 }
 
-/// `row` as its text's vector: what pooling gave, of `n_tokens`.
-void finish(std::span<float> row, const EmbeddingOptions& options, size_t n_tokens) {
-  const double scale = options.pooling == Pooling::mean ? 1.0 / double(n_tokens) : 1.0;
+/// To a length of 1, but for zeros.
+void normalize(std::span<float> values) {
   double squares = 0;
-  for (const float value : row) squares += double(value) * value;
-  if (!std::isfinite(squares)) {
-    fail(ErrorCode::unsupported,
-         "the hidden vectors of a text of {} tokens are not finite: the model's weights or its numbers overflow",
-         n_tokens);
-  }
-  const double factor = options.normalize ? (squares > 0 ? 1 / std::sqrt(squares) : 0) : scale;
-  for (float& value : row) value = float(value * factor);
+  for (const float value : values) squares += double(value) * value;
+  const double factor = squares > 0 ? 1 / std::sqrt(squares) : 0;
+  for (float& value : values) value = float(value * factor);
+}
+
+size_t n_values(const rwkv7::Config& config, Pooling pooling) {
+  return size_t(config.n_embd) * (pooling == Pooling::state ? config.head_size : 1);
 }
 
 /// The texts on their way through the model.
@@ -50,9 +48,9 @@ class Embedder {
         options_(options),
         readout_(readout_of(options, engine.runner.config().n_layer)),
         after_(after),
-        n_embd_(engine.runner.config().n_embd),
-        pooled_(engine.sessions.size() * n_embd_),
-        vectors_(texts.size() * n_embd_) {
+        n_values_(n_values(engine.runner.config(), options.pooling)),
+        pooled_(engine.sessions.size() * engine.runner.config().n_embd),
+        vectors_(texts.size() * n_values_) {
     for (uint32_t slot = 0; slot < engine.sessions.size(); ++slot) {
       if (engine.sessions[slot] != nullptr) continue;
       free_.push_back(slot);
@@ -68,9 +66,11 @@ class Embedder {
   Embedder& operator=(const Embedder&) = delete;
 
   std::vector<float> run() {
+    // States are read before the next text has the slot.
+    const size_t n_in_flight = options_.pooling == Pooling::state ? 1 : kernels::kStepsInFlight;
     for (size_t n_done = 0; n_done < texts_.size();) {
       engine_.check_cancelled();
-      while (steps_.size() < kernels::kStepsInFlight && launch()) continue;
+      while (steps_.size() < n_in_flight && launch()) continue;
       const size_t n = take();
       n_done += n;
       if (n > 0 && options_.on_progress) options_.on_progress(n_done);
@@ -126,19 +126,38 @@ class Embedder {
     const Step step = std::move(steps_.front());
     steps_.pop_front();
     for (const Active& ended : step) {
-      const auto row = std::span(vectors_).subspan(ended.text * n_embd_, n_embd_);
-      std::ranges::copy(std::span(pooled_).subspan(ended.slot * n_embd_, n_embd_), row.begin());
-      finish(row, options_, ended.n_fed);
+      const auto vector = std::span(vectors_).subspan(ended.text * n_values_, n_values_);
+      fill(vector, ended);
+      if (!std::ranges::all_of(vector, [](float value) { return std::isfinite(value); })) {
+        fail(ErrorCode::unsupported,
+             "the vector of a text of {} tokens is not finite: the model's weights or its numbers overflow",
+             ended.n_fed);
+      }
+      if (options_.normalize) normalize(vector);
     }
     return step.size();
+  }
+
+  void fill(std::span<float> vector, const Active& ended) {
+    const rwkv7::Config& config = engine_.runner.config();
+    if (options_.pooling == Pooling::state) {
+      std::ranges::copy(engine_.runner.read_wkv(readout_.n_layers - 1, ended.slot), vector.begin());
+      if (!options_.normalize) return;
+      for (size_t first = 0; first < vector.size(); first += config.head_size)
+        normalize(vector.subspan(first, config.head_size));
+      return;
+    }
+    const double scale = options_.pooling == Pooling::mean ? 1.0 / double(ended.n_fed) : 1.0;
+    const auto row = std::span(pooled_).subspan(size_t(ended.slot) * config.n_embd, config.n_embd);
+    std::ranges::transform(row, vector.begin(), [&](float value) { return float(value * scale); });
   }
 
   Engine::Impl& engine_;
   Texts texts_;
   const EmbeddingOptions& options_;
   rwkv7::Readout readout_;
-  uint32_t after_;  // StepChunk::after of every text
-  size_t n_embd_;
+  uint32_t after_;   // StepChunk::after of every text
+  size_t n_values_;  // of a vector
   std::vector<float> pooled_, vectors_;
   std::deque<uint32_t> free_;  // slots
   std::vector<Active> actives_;
@@ -148,7 +167,12 @@ class Embedder {
 
 }  // namespace
 
-std::string_view name(Pooling pooling) { return pooling == Pooling::last ? "last" : "mean"; }
+std::string_view name(Pooling pooling) {
+  constexpr std::string_view kNames[] = {"last", "mean", "state"};
+  return kNames[size_t(pooling)];
+}
+
+size_t Engine::embedding_size(Pooling pooling) const { return n_values(impl_->runner.config(), pooling); }
 
 std::vector<float> Engine::embed(Texts texts, const EmbeddingOptions& options, Session* prefix) {
   for (const std::vector<uint32_t>& text : texts) impl_->check_ids(text);

@@ -337,6 +337,9 @@ void Runner::forget_pooled() {
   impl_->model->forget_pooled();
   impl_->log.forgotten();
 }
+std::vector<float> Runner::read_wkv(uint32_t layer, uint32_t slot) {
+  return impl_->read(impl_->live().states().read_wkv(layer, slot));
+}
 std::vector<float> Runner::read_logits() { return impl_->read(impl_->live().read_logits()); }
 std::vector<float> Runner::read_logits_of(uint32_t output) { return impl_->read(impl_->live().read_logits_of(output)); }
 

@@ -81,6 +81,8 @@ class Runner {
   void launch_pooled(const kernels::StepInput& input, const rwkv7::Readout& readout);
   void take_pooled(std::span<float> rows);
   void forget_pooled();
+  /// A layer's wkv state. Waits.
+  std::vector<float> read_wkv(uint32_t layer, uint32_t slot);
   /// Of the last step; both wait for it.
   std::vector<float> read_logits();
   std::vector<float> read_logits_of(uint32_t output);

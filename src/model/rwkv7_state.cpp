@@ -139,10 +139,14 @@ void StateArenas::write_counts(uint32_t slot, std::span<const float> counts) {
   device_.write(counts_, counts_of(slot).offset, std::as_bytes(counts));
 }
 
+void StateArenas::make_passage() {
+  if (!passage_) passage_ = device_.create_storage(kept_bytes(), gpu::Account::scratch, "state copy");
+}
+
 void StateArenas::copy(uint32_t from, uint32_t to) {
   if (from == to) return;
   // WebGPU does not copy within one buffer; the stretches go through a buffer of one slot.
-  if (!passage_) passage_ = device_.create_storage(kept_bytes(), gpu::Account::scratch, "state copy");
+  make_passage();
   copy_out(from, passage_);
   copy_in(passage_, to);
 }
@@ -196,19 +200,31 @@ kernels::ControlBlock StateArenas::read_control(uint32_t slot) {
 }
 
 HostState StateArenas::read(uint32_t slot) {
+  // In one piece: a wait for each stretch would take longer than the bytes.
+  const uint64_t wkv_bytes = config_.n_layer * wkv_slot_bytes(), shift_bytes = shift_slot_bytes();
+  make_passage();
+  copy_out(slot, passage_);
+  const std::vector<std::byte> bytes = device_.read({passage_, 0, wkv_bytes + 2 * config_.n_layer * shift_bytes});
   HostState state;
-  uint32_t i = 0;
-  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
-    const bool is_wkv = i < config_.n_layer;
-    const auto data = device_.read({buffer, offset, bytes});
-    const std::vector<float> values = is_wkv && storage_ == StateStorage::f16 ? floats_of_f16(data) : floats_of(data);
-    std::vector<float>& target = is_wkv                           ? state.wkv
-                                 : (i - config_.n_layer) % 2 == 0 ? state.time_shift
-                                                                  : state.channel_shift;
-    target.insert(target.end(), values.begin(), values.end());
-    ++i;
-  });
+  state.wkv = values_of(std::span(bytes).first(wkv_bytes));
+  const std::vector<float> shifts = floats_of(std::span(bytes).subspan(wkv_bytes));
+  for (auto at = shifts.begin(); at != shifts.end(); at += 2 * ptrdiff_t(config_.n_embd)) {
+    const auto middle = at + ptrdiff_t(config_.n_embd);
+    state.time_shift.insert(state.time_shift.end(), at, middle);
+    state.channel_shift.insert(state.channel_shift.end(), middle, middle + ptrdiff_t(config_.n_embd));
+  }
   return state;
+}
+
+std::vector<float> StateArenas::read_wkv(uint32_t layer, uint32_t slot) {
+  gpu::BufferView of_slot = wkv(layer);
+  of_slot.offset += slot * wkv_slot_bytes();
+  of_slot.size = wkv_slot_bytes();
+  return values_of(device_.read(of_slot));
+}
+
+std::vector<float> StateArenas::values_of(std::span<const std::byte> wkv) const {
+  return storage_ == StateStorage::f16 ? floats_of_f16(wkv) : floats_of(wkv);
 }
 
 void StateArenas::write(uint32_t slot, const HostState& state) {

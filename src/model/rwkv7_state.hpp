@@ -60,6 +60,8 @@ class StateArenas {
   void write_mirostat_mu(uint32_t slot, float mu);
   /// In float, whatever the storage; write() rounds to it.
   HostState read(uint32_t slot);
+  /// Of one layer: [n_head, head_size, head_size].
+  std::vector<float> read_wkv(uint32_t layer, uint32_t slot);
   /// What penalties count: [n_vocab].
   std::vector<float> read_counts(uint32_t slot);
   void write_counts(uint32_t slot, std::span<const float> counts);
@@ -77,6 +79,9 @@ class StateArenas {
   template <typename Visit>
   void for_each_kept(uint32_t slot, Visit visit) const;
   uint64_t kept_bytes() const;
+  void make_passage();
+  /// Of wkv states as the storage has them.
+  std::vector<float> values_of(std::span<const std::byte> wkv) const;
   void copy_out(uint32_t slot, const gpu::Buffer& to);
   void copy_in(const gpu::Buffer& from, uint32_t slot);
   template <typename Visit>
@@ -90,7 +95,7 @@ class StateArenas {
   std::vector<gpu::Buffer> wkv_;
   gpu::Buffer shifts_;  // [layer, 2][slot, n_embd], each pair of layer and kind aligned for a binding
   gpu::Buffer control_;
-  gpu::Buffer passage_;                                        // of copy()
+  gpu::Buffer passage_;                                        // of copy() and read()
   std::vector<std::array<gpu::Buffer, kPlaces>> checkpoints_;  // by slot
   gpu::Buffer counts_;                                         // [slot, n_vocab] f32
   gpu::Buffer additions_;                                      // [slot, kAdditionsMax] LogitAddition

@@ -1,10 +1,14 @@
 """Runs the program under test, $RAVENWING_PROGRAM, as its users do."""
+import array
+import ast
 import atexit
 import functools
 import json
+import math
 import os
 import subprocess
 import shutil
+import struct
 import sys
 import tempfile
 import unittest
@@ -13,7 +17,7 @@ PROGRAM = os.environ.get("RAVENWING_PROGRAM", "build/dev/bin/ravenwing")
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 DEMO_MODEL = os.path.join(ROOT, "models/demo/tiny-rwkv7-Q4_K_M.gguf")
 GOLDEN = os.path.join(ROOT, "tests/data/golden")
-COMMANDS = ("generate", "chat", "bench", "profile", "tune", "inspect", "devices", "doctor", "tokenize", "perplexity", "logits",
+COMMANDS = ("generate", "chat", "bench", "profile", "tune", "inspect", "devices", "doctor", "tokenize", "perplexity", "logits", "embed",
             "completion", "man")
 
 # The user's cache of compiled shaders is left alone.
@@ -32,6 +36,20 @@ def has_adapter():
 
 
 needs_adapter = unittest.skipUnless(has_adapter(), "no adapter")
+
+
+def read_npy(path):
+    """(shape, values) of a float32 array in NumPy's format, version 1.0."""
+    with open(path, "rb") as file:
+        content = file.read()
+    assert content[:8] == b"\x93NUMPY\x01\x00", content[:8]
+    begin = 10 + struct.unpack("<H", content[8:10])[0]
+    assert begin % 64 == 0 and content[begin - 1:begin] == b"\n", begin
+    header = ast.literal_eval(content[10:begin].decode())
+    assert header["descr"] == "<f4" and header["fortran_order"] is False, header
+    values = array.array("f", content[begin:])
+    assert len(values) == math.prod(header["shape"]), header
+    return header["shape"], values
 
 
 class ProgramTest(unittest.TestCase):

@@ -1,38 +1,22 @@
 #!/usr/bin/env python3
 """ravenwing inspect, devices, doctor, perplexity and logits on the demo model."""
 import array
-import ast
 import hashlib
 import json
 import math
 import os
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 import unittest
 import xml.etree.ElementTree
 
-from program import DEMO_MODEL, GOLDEN, ROOT, ProgramTest, needs_adapter
+from program import DEMO_MODEL, GOLDEN, ROOT, ProgramTest, needs_adapter, read_npy
 
 # "Once upon a time" in the demo model's vocabulary
 IDS = [2397, 3662, 286, 3631]
 N_VOCAB = 8192
-
-
-def read_npy(path):
-    """(shape, values) of a float32 array in NumPy's format, version 1.0."""
-    with open(path, "rb") as file:
-        content = file.read()
-    assert content[:8] == b"\x93NUMPY\x01\x00", content[:8]
-    begin = 10 + struct.unpack("<H", content[8:10])[0]
-    assert begin % 64 == 0 and content[begin - 1:begin] == b"\n", begin
-    header = ast.literal_eval(content[10:begin].decode())
-    assert header["descr"] == "<f4" and header["fortran_order"] is False, header
-    values = array.array("f", content[begin:])
-    assert len(values) == math.prod(header["shape"]), header
-    return header["shape"], values
 
 
 class InspectTest(ProgramTest):

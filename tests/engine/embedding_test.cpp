@@ -105,6 +105,35 @@ TEST_CASE("a text after a prefix is the end of both together; the prefix stays a
         engine.embed({rest.data(), 1}, embedding(Pooling::mean)));
 }
 
+TEST_CASE("a state is the layer's after the text; normalized, its rows have one length") {
+  if (exact_engine() == nullptr) return;
+  Engine& engine = *exact_engine();
+  const Texts all = texts();
+  const size_t n = engine.embedding_size(Pooling::state), head_size = engine.model().head_size;
+  REQUIRE(n == size_t(engine.model().n_embd) * head_size);
+  for (const int32_t layer : {-1, 1}) {
+    const std::vector<float> raw = engine.embed(all, embedding(Pooling::state, layer, false));
+    const std::vector<float> normalized = engine.embed(all, embedding(Pooling::state, layer));
+    for (size_t i = 0; i < all.size(); ++i) {
+      Session session = engine.new_session();
+      session.feed(all[i].empty() ? std::vector<uint32_t>{0} : all[i]);
+      const std::vector<float> wkv = session.state().wkv;
+      const size_t first = (layer < 0 ? engine.model().n_layer - 1 : uint32_t(layer)) * n;
+      CHECK(row(raw, all.size(), i) == std::vector(wkv.begin() + ptrdiff_t(first), wkv.begin() + ptrdiff_t(first + n)));
+      const std::vector<float> found = row(normalized, all.size(), i);
+      for (size_t at = 0; at < n; at += 7 * head_size) {
+        const std::vector<float> of_raw(raw.begin() + ptrdiff_t(i * n + at),
+                                        raw.begin() + ptrdiff_t(i * n + at + head_size));
+        const std::vector<float> one(found.begin() + ptrdiff_t(at), found.begin() + ptrdiff_t(at + head_size));
+        double squares = 0;
+        for (const float value : one) squares += double(value) * value;
+        CHECK(squares == doctest::Approx(double(head_size) / double(n)).epsilon(1e-4));
+        CHECK(cosine(one, of_raw) == doctest::Approx(1));
+      }
+    }
+  }
+}
+
 TEST_CASE("a mean is the sum of its tokens' vectors, by their number") {
   if (exact_engine() == nullptr) return;
   Engine& engine = *exact_engine();
