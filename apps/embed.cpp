@@ -19,6 +19,7 @@ constexpr size_t kTextsTogether = 512;
 struct EmbedFlags {
   EngineFlags engine;
   std::string prompt, file, out, pooling = "last", prefix, field = "text";
+  std::optional<std::string> closing;
   int32_t layer = -1;
   uint32_t sessions = 32;
   bool raw = false, plain = false, resume = false;
@@ -98,6 +99,7 @@ EmbeddingOptions options_of(const EmbedFlags& flags) {
     if (flags.pooling == name(pooling)) options.pooling = pooling;
   }
   options.layer = flags.layer;
+  if (flags.closing) options.closing = *flags.closing;
   options.normalize = !flags.raw;
   return options;
 }
@@ -115,6 +117,7 @@ std::string settings_of(const EmbedFlags& flags, const ModelInfo& model) {
                                 {"layer", flags.layer},
                                 {"raw", flags.raw},
                                 {"prefix", flags.prefix},
+                                {"closing", options_of(flags).closing},
                                 {"exact", flags.engine.exact}}
       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -241,6 +244,11 @@ void add_embed(CLI::App& program) {
       ->add_option("--layer", flags->layer,
                    "whose output: 0 is the first; -1: what the head reads. Later layers are not computed")
       ->capture_default_str();
+  command
+      ->add_option(
+          "--closing", flags->closing,
+          "what --pooling last reads after each text, so that all end alike; \\n\\nThe if left out, \"\" for nothing")
+      ->type_name("TEXT");
   command->add_flag("--raw", flags->raw, "vectors as they are, not of length 1");
   command->add_option("--prefix", flags->prefix, "a beginning of all texts, read once")->type_name("TEXT");
   command->add_option("--sessions", flags->sessions, "texts on the GPU at a time")

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
 #pragma GCC visibility push(default)  // what the shared library shows
@@ -23,6 +24,10 @@ struct EmbeddingOptions {
   /// Of which layer: its output, the residual stream. From the end where negative; -1, the default, is what the head
   /// reads: the last layer's output by the model's last layer norm. Layers after it are not computed.
   int32_t layer = -1;
+  /// Pooling::last reads this after each text, so that all end alike and on a word that asks what they were about: on
+  /// halves of stories it tells which belong together as well as the mean does (AUC 0.85), the bare last token does not
+  /// (0.63). "": nothing.
+  std::string closing = "\n\nThe";
   bool normalize = true;  // to a length of 1; a vector of zeros stays as it is
   /// Called with the number of texts that are done.
   std::function<void(size_t n_texts)> on_progress;

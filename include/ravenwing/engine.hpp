@@ -255,7 +255,7 @@ class Engine {
   size_t embedding_size(Pooling pooling) const;
   /// A vector for each text of ids, one after another: [texts.size(), embedding_size]. Texts share steps, of as
   /// many as there are free sessions at a time, of which one must be free; with EngineOptions::exact a text has the
-  /// same bits in any company. A text without ids is that of id 0 alone. `prefix`: every text goes on from that
+  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on from that
   /// session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not have.
   std::vector<float> embed(std::span<const std::vector<uint32_t>> texts, const EmbeddingOptions& options = {},
                            Session* prefix = nullptr);

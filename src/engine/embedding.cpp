@@ -181,6 +181,13 @@ std::vector<float> Engine::embed(Texts texts, const EmbeddingOptions& options, S
   const Runner::InUse in_use(impl_->runner);
   if (prefix != nullptr) prefix->feed({});  // its pending token
   const uint32_t after = prefix != nullptr ? kernels::kAfterSlot + prefix->impl_->slot : kernels::kBegins;
+  std::vector<std::vector<uint32_t>> closed;
+  if (options.pooling == Pooling::last && !options.closing.empty()) {
+    const std::vector<uint32_t> closing = tokenizer().encode(options.closing);
+    for (const std::vector<uint32_t>& text : texts)
+      closed.emplace_back(text).insert(closed.back().end(), closing.begin(), closing.end());
+    texts = closed;
+  }
   std::vector<float> vectors = impl_->retry([&] { return Embedder(*impl_, texts, options, after).run(); });
   impl_->runner.end_of_answer();
   return vectors;

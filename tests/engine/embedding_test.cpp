@@ -1,5 +1,11 @@
 // tests/engine/embedding_test.cpp: vectors of texts, alone and in company.
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "engine/support.hpp"
+#include "support/files.hpp"
+#include "support/shared_data.hpp"
 
 using namespace ravenwing;
 using namespace ravenwing::test;
@@ -34,8 +40,9 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
   return product / std::sqrt(of_a * of_b);
 }
 
+/// Of texts as they are, without a closing.
 EmbeddingOptions embedding(Pooling pooling, int32_t layer = -1, bool normalize = true) {
-  return {.pooling = pooling, .layer = layer, .normalize = normalize, .on_progress = {}};
+  return {.pooling = pooling, .layer = layer, .closing = "", .normalize = normalize, .on_progress = {}};
 }
 
 }  // namespace
@@ -105,6 +112,22 @@ TEST_CASE("a text after a prefix is the end of both together; the prefix stays a
         engine.embed({rest.data(), 1}, embedding(Pooling::mean)));
 }
 
+TEST_CASE("the closing is read after each text, for its last token alone") {
+  if (exact_engine() == nullptr) return;
+  Engine& engine = *exact_engine();
+  const Texts all = {prompt("The king"), {}};
+  EmbeddingOptions closed;
+  closed.closing = " and so";
+  const std::vector<float> found = engine.embed(all, closed);
+  for (size_t i = 0; i < all.size(); ++i) {
+    std::vector<uint32_t> both = all[i];
+    for (const uint32_t id : prompt(" and so")) both.push_back(id);
+    CHECK(row(found, 2, i) == engine.embed({&both, 1}, embedding(Pooling::last)));
+  }
+  closed.pooling = Pooling::mean;
+  CHECK(engine.embed(all, closed) == engine.embed(all, embedding(Pooling::mean)));
+}
+
 TEST_CASE("a state is the layer's after the text; normalized, its rows have one length") {
   if (exact_engine() == nullptr) return;
   Engine& engine = *exact_engine();
@@ -172,4 +195,70 @@ TEST_CASE("what cannot be: layers and ids that are none, no session free, anothe
   CHECK(code_of([&] { engine.embed(one); }) == ErrorCode::cancelled);
   cancel_flag() = false;
   CHECK(engine.embed(one) == expected);
+}
+
+TEST_SUITE_END();
+
+namespace {
+
+/// Of all pairs of a first and a second half of passages: how often one of the same passage is nearer than one of two.
+double area_under_curve(const std::vector<float>& vectors, size_t n_halves) {
+  std::vector<double> same, other;
+  for (size_t i = 0; i < n_halves; i += 2) {
+    for (size_t j = 1; j < n_halves; j += 2)
+      (j == i + 1 ? same : other).push_back(cosine(row(vectors, n_halves, i), row(vectors, n_halves, j)));
+  }
+  double wins = 0;
+  for (const double a : same) {
+    for (const double b : other) wins += a > b ? 1 : a == b ? 0.5 : 0;
+  }
+  return wins / double(same.size() * other.size());
+}
+
+nlohmann::json json_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  REQUIRE(file);
+  return nlohmann::json::parse(file);
+}
+
+/// The values of a float32 array that NumPy wrote.
+std::vector<float> npy_values(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(file), {});
+  REQUIRE(bytes.size() > 128);
+  std::vector<float> values((bytes.size() - 128) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + 128, values.size() * sizeof(float));
+  return values;
+}
+
+}  // namespace
+
+TEST_SUITE("slow") {
+  TEST_CASE("vectors tell which halves of stories belong together as well as those of the reference do") {
+    const auto shared = shared_data();
+    if (exact_engine() == nullptr || !shared) return;
+    EngineOptions engine_options = demo_options();
+    engine_options.model = *shared / "models/tiny/tiny-rwkv7.safetensors";
+    engine_options.vocab = *shared / "models/tiny/vocab.txt";
+    engine_options.max_sessions = 33;
+    Engine engine(engine_options);
+    const std::filesystem::path folder = golden_folder().parent_path() / "embeddings";
+    const auto halves = json_of(folder / "halves.json").get<Texts>();
+    const double bar = json_of(folder / "reference.json")["auc"]["mean"].get<double>();
+    const std::vector<float> mean = npy_values(folder / "mean.npy"), last = npy_values(folder / "last.npy");
+    for (const Pooling pooling : {Pooling::mean, Pooling::last, Pooling::state}) {
+      EmbeddingOptions options;
+      options.pooling = pooling;
+      const std::vector<float> found = engine.embed(halves, options);
+      const double area = area_under_curve(found, halves.size());
+      MESSAGE(name(pooling), ": ", area, ", reference ", bar);
+      // Weights and activations of f16 move the mean's by up to 0.0005: as much is allowed to all.
+      CHECK(area >= bar - 0.001);
+      if (pooling == Pooling::state) continue;
+      const std::vector<float>& expected = pooling == Pooling::mean ? mean : last;
+      REQUIRE(found.size() == expected.size());
+      for (size_t i = 0; i < halves.size(); ++i)
+        CHECK(cosine(row(found, halves.size(), i), row(expected, halves.size(), i)) >= 0.9995);
+    }
+  }
 }
