@@ -1,0 +1,37 @@
+"""The checked-in stubs are those of the module, and all that is public has hints."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+from nanobind.stubgen import StubGen
+
+import ravenwing
+from ravenwing import _ravenwing
+
+COMMAND = "python -m nanobind.stubgen -m ravenwing._ravenwing -o python/ravenwing/_ravenwing.pyi"
+
+
+def test_stubs_are_those_of_the_module():
+    generator = StubGen(_ravenwing)
+    generator.put(_ravenwing)
+    checked_in = (Path(ravenwing.__file__).parent / "_ravenwing.pyi").read_text()
+    assert generator.get() == checked_in, f"run: {COMMAND}"
+
+
+@pytest.mark.parametrize("cls", [ravenwing.Model, ravenwing.Session, ravenwing.State, ravenwing.Stream, ravenwing.AsyncStream])
+def test_public_methods_have_hints_and_words(cls):
+    for name, member in vars(cls).items():
+        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        hints = inspect.get_annotations(function)
+        assert "return" in hints, f"{cls.__name__}.{name}"
+        assert set(inspect.signature(function).parameters) - {"self", "cls"} <= set(hints), f"{cls.__name__}.{name}"
+        assert member.__doc__, f"{cls.__name__}.{name} has no docstring"
+
+
+def test_typed_marker():
+    assert (Path(ravenwing.__file__).parent / "py.typed").exists()
