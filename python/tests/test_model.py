@@ -47,7 +47,6 @@ def test_generate_takes_text_bytes_and_ids(model):
     assert len(completion.ids) == 4 and completion.finish_reason == "length"
     assert completion.bytes == model.detokenize_bytes(completion.ids)
     assert str(completion) == completion.text
-    assert completion.timings.decode_tokens == 4
     ids = model.tokenize(BEGINNING)
     for prompt in (BEGINNING.encode(), ids, np.asarray(ids)):
         assert model.generate(prompt, max_tokens=4, seed=3).ids == completion.ids
@@ -132,7 +131,7 @@ def test_wrong_sampling(model, sampling, error, message):
 
 
 def test_wrong_prompts(model):
-    for prompt in (3, None, [1.5], {"a": 1}.values()):
+    for prompt in (3, None, [1.5], [True], object()):
         with pytest.raises(TypeError, match="str, bytes or a sequence of token ids"):
             model.generate(prompt, max_tokens=1)
     with pytest.raises(ravenwing.BadRequestError, match="token 0 is id 70000"):
@@ -228,9 +227,9 @@ def test_every_code_has_its_class():
 def test_close():
     with ravenwing.Model(max_sessions=2, pipeline_cache=False) as model:
         session = model.session()
+        state = session.state
         stream = model.generate("a", max_tokens=100_000, stop_tokens=[], stream=True)
         next(stream)
-        state = session.state
     assert model.closed and model.info.n_layer == 6
     model.close()
     for use in (
@@ -239,10 +238,10 @@ def test_close():
         lambda: session.feed("a"),
         lambda: session.state,
         lambda: model.memory(),
-        lambda: stream.completion,
     ):
         with pytest.raises(ravenwing.Error) as caught:
             use()
-        assert caught.value.code in ("closed", "cancelled")
+        assert caught.value.code == "closed"
+    assert stream.completion.finish_reason == "cancelled"
     session.close()
     assert state.wkv.shape[0] == 6 and model.tokenize("a")

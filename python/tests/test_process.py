@@ -8,7 +8,7 @@ import sys
 
 from conftest import run_python
 
-OPEN = "import os, ravenwing\nmodel = ravenwing.Model(max_sessions=3, pipeline_cache=False)\n"
+OPEN = "import os, ravenwing\nmodel = ravenwing.Model(max_sessions=3, chunk=16, pipeline_cache=False)\n"
 
 
 def interrupt(program: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +26,7 @@ import signal, threading, time
 
 def interrupted(call):
     # As a terminal does, a moment after the call began.
-    threading.Timer(0.4, lambda: signal.raise_signal(signal.SIGINT) if False else os.kill(os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     begin = time.monotonic()
     try:
         call()
@@ -37,11 +37,11 @@ def interrupted(call):
 
 session = model.session()
 long = dict(max_tokens=1_000_000, stop_tokens=[])
-print(interrupted(lambda: model.generate("The", **long)))
-print(interrupted(lambda: model.generate(["The", "A"], **long)))
-print(interrupted(lambda: session.generate("The", **long)))
-print(interrupted(lambda: session.feed([5] * 1_000_000)))
-print(interrupted(lambda: [None for _ in session.generate("The", stream=True, **long)]))
+print(interrupted(lambda: model.generate("The", **long)), flush=True)
+print(interrupted(lambda: model.generate(["The", "A"], **long)), flush=True)
+print(interrupted(lambda: session.generate("The", **long)), flush=True)
+print(interrupted(lambda: session.feed([5] * 1_000_000)), flush=True)
+print(interrupted(lambda: [None for _ in session.generate("The", stream=True, **long)]), flush=True)
 session.reset()
 print(session.generate("The", max_tokens=2, seed=1).ids == model.generate("The", max_tokens=2, seed=1).ids)
 """
@@ -89,9 +89,6 @@ session.feed("The")
 state = session.state
 stream = model.generate("The", max_tokens=1_000_000, stop_tokens=[], stream=True)
 next(stream)
-
-def at_the_end():  # runs after the library's own: all is closed
-    pass
 
 def late():
     try:

@@ -84,14 +84,14 @@ def test_threads_share_a_model(model):
     ticker = threading.Thread(target=tick)
     ticker.start()
     with ThreadPoolExecutor(4) as pool:
-        got = list(pool.map(lambda prompt: model.generate(prompt, max_tokens=3, seed=1).ids, prompts * 2))
+        got = list(pool.map(lambda prompt: model.generate(prompt, max_tokens=3, seed=1).ids, prompts))
         # In one session too: calls take turns.
         with model.session() as session:
-            list(pool.map(session.feed, ["a"] * 8))
-            assert session.n_tokens == 8
+            list(pool.map(session.feed, ["a"] * 4))
+            assert session.n_tokens == 4
     stop.set()
     ticker.join()
-    assert got == expected * 2
+    assert got == expected
     assert ticks > 5, "the GIL was not released"
 
 
