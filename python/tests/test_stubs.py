@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ravenwing
+from ravenwing import _ravenwing
 
 COMMAND = "python -m nanobind.stubgen -m ravenwing._ravenwing -o python/ravenwing/_ravenwing.pyi"
 
@@ -33,6 +34,19 @@ def test_public_methods_have_hints_and_words(cls):
         assert "return" in hints, f"{cls.__name__}.{name}"
         assert set(inspect.signature(function).parameters) - {"self", "cls"} <= set(hints), f"{cls.__name__}.{name}"
         assert member.__doc__, f"{cls.__name__}.{name} has no docstring"
+
+
+def symbols(which):
+    done = subprocess.run(["nm", "-D", which, _ravenwing.__file__], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return [row[-1] for row in rows if row[-2] not in "wv"]  # a weak one need not be there
+
+
+def test_nothing_is_mixed_with_the_webgpu_library():
+    # That library exports a C++ runtime of its own and 218 000 other names.
+    assert symbols("--defined-only") == ["PyInit__ravenwing"]
+    own = ("Py", "_Py", "wgpu", "__tls_get_addr", "_ITM_", "__gmon_start__")
+    assert [name for name in symbols("--undefined-only") if "@GLIBC" not in name and not name.startswith(own)] == []
 
 
 def test_typed_marker():
