@@ -32,9 +32,15 @@ test_presets := dev fuzz
 more_presets := asan clang tsan
 endif
 
-.PHONY: setup-clang test-programs more-test-programs
+.PHONY: setup-clang setup-python test-programs more-test-programs
 setup-clang: setup
 	@tools/setup.sh clang
+
+# CMake looks for nanobind there.
+setup-python: setup
+	@tools/setup_python.sh
+
+$(call configured,dev): | setup-python
 
 # Clang must be there before CMake looks for it.
 $(foreach preset,clang fuzz tsan,$(call configured,$(preset))): | setup-clang

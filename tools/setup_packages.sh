@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 build="g++ binutils make cmake ninja-build ccache git ca-certificates
   libfmt-dev nlohmann-json3-dev libcli11-dev doctest-dev libmd-dev libedit-dev libxxhash-dev"
-tools="python3 python3-venv xz-utils"
+tools="python3 python3-venv python3-dev xz-utils"
 # The Vulkan loader, and what the unpacked software driver (tools/setup_mesa.sh) loads.
 driver="libvulkan1 libllvm15 libexpat1 libzstd1 zlib1g libwayland-client0 libx11-xcb1 libxcb1 libxcb-dri3-0
   libxcb-present0 libxcb-randr0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxshmfence1"

@@ -40,8 +40,10 @@ std::optional<fs::path> find_resource(std::string_view relative) {
   if (const char* home = std::getenv("RAVENWING_HOME"); home && *home) {
     if (fs::path found = fs::path(home) / relative; fs::exists(found, ignored)) return found;
   }
-  fs::path found = library_dir().parent_path() / "share" / "ravenwing" / relative;
-  if (fs::exists(found, ignored)) return found;
+  const fs::path beside = library_dir();
+  for (const fs::path& root : {beside.parent_path(), beside}) {
+    if (fs::path found = root / "share" / "ravenwing" / relative; fs::exists(found, ignored)) return found;
+  }
   return std::nullopt;
 }
 

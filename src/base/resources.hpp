@@ -14,7 +14,8 @@ std::filesystem::path executable_dir();
 /// The folder of the shared library that this code is part of, or executable_dir() where it is part of the program.
 std::filesystem::path library_dir();
 
-/// The first existing of $RAVENWING_HOME/`relative` and <library_dir>/../share/ravenwing/`relative`.
+/// The first existing of $RAVENWING_HOME/`relative`, <library_dir>/../share/ravenwing/`relative` and the same in
+/// <library_dir>, where a Python package has it.
 /// Known names: `models/demo/tiny-rwkv7-Q4_K_M.gguf`, `mesa/lvp_icd.json`, `mesa/lib/libdrm.so.2`.
 std::optional<std::filesystem::path> find_resource(std::string_view relative);
 

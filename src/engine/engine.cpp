@@ -14,6 +14,7 @@ namespace {
 
 /// Before a device is opened.
 const EngineOptions& checked(const EngineOptions& options) {
+  if (options.max_sessions == 0) fail(ErrorCode::bad_request, "max_sessions is 0, must be at least 1");
   if (options.chunk && (*options.chunk == 0 || *options.chunk > EngineOptions::kChunkMax))
     fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", *options.chunk, EngineOptions::kChunkMax);
   if (options.exact && options.state_storage == StateStorage::f16) {
@@ -22,11 +23,6 @@ const EngineOptions& checked(const EngineOptions& options) {
          "on its steps (leave out --exact, or --states f16)");
   }
   return options;
-}
-
-uint32_t checked_sessions(const EngineOptions& options) {
-  if (options.max_sessions == 0) fail(ErrorCode::bad_request, "max_sessions is 0, must be at least 1");
-  return options.max_sessions;
 }
 
 }  // namespace
@@ -66,7 +62,7 @@ Engine::Impl::Impl(const EngineOptions& options)
       profiling(options.profiling),
       cancel(options.cancel),
       on_recovery(options.on_recovery),
-      sessions(checked_sessions(options)),
+      sessions(options.max_sessions),
       input(runner.tokens_max()),
       load_ms(ms_since_begin()) {}
 

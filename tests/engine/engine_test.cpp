@@ -186,6 +186,9 @@ TEST_SUITE("engine") {
       options.chunk = chunk;
       CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
     }
+    options = demo_options();
+    options.max_sessions = 0;
+    CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
   }
 
   TEST_CASE("every id is told when it is drawn, those too that a stop string takes back") {

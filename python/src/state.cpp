@@ -1,0 +1,99 @@
+// python/src/state.cpp: views of a snapshot's arrays.
+#include "state.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+namespace ravenwing::python {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+std::vector<float>& values_of(SessionState& state, State::Part part) {
+  switch (part) {
+    case State::time_shift:
+      return state.time_shift;
+    case State::wkv:
+      return state.wkv;
+    case State::channel_shift:
+      break;
+  }
+  return state.channel_shift;
+}
+
+constexpr State::Part kParts[] = {State::time_shift, State::wkv, State::channel_shift};
+
+template <State::Part part>
+nb::ndarray<nb::numpy, float> view(nb::handle_t<State> self) {
+  State& state = nb::cast<State&>(self);
+  const State::Shape& shape = state.shape(part);
+  return nb::ndarray<nb::numpy, float>(state.data(part), shape.size(), shape.data(), self);
+}
+
+}  // namespace
+
+State::State(SessionSnapshot snapshot, const ModelInfo& model)
+    : snapshot_(std::make_shared<SessionSnapshot>(std::move(snapshot))) {
+  const Shape shift = {model.n_layer, model.n_embd};
+  shapes_ = {shift, Shape{model.n_layer, model.n_head, model.head_size, model.head_size}, shift};
+}
+
+State::State(std::array<FloatArray, 3> parts, bool copy) : snapshot_(std::make_shared<SessionSnapshot>()) {
+  for (const Part part : kParts) {
+    const FloatArray& array = parts[part];
+    for (size_t i = 0; i < array.ndim(); ++i) shapes_[part].push_back(array.shape(i));
+    if (copy)
+      values_of(snapshot_->state, part).assign(array.data(), array.data() + array.size());
+    else
+      borrowed_[part] = array;
+  }
+}
+
+float* State::data(Part part) {
+  return borrowed_[part].is_valid() ? borrowed_[part].data() : values_of(snapshot_->state, part).data();
+}
+
+std::shared_ptr<const SessionSnapshot> State::snapshot() const {
+  if (!borrowed_[time_shift].is_valid()) return snapshot_;
+  auto whole = std::make_shared<SessionSnapshot>(*snapshot_);
+  for (const Part part : kParts) {
+    const FloatArray& array = borrowed_[part];
+    if (array.is_valid()) values_of(whole->state, part).assign(array.data(), array.data() + array.size());
+  }
+  return whole;
+}
+
+void bind_state(nb::module_& module) {
+  const auto rest = [](auto member) {
+    return [member](State & state) -> auto& { return state.rest().*member; };
+  };
+  const auto set = [](auto member) {
+    return [member](State& state, std::decay_t<decltype(state.rest().*member)> value) {
+      state.rest().*member = std::move(value);
+    };
+  };
+  nb::class_<State>(module, "State", "A text's state; its arrays are views of this object's memory.")
+      .def(
+          "__init__",
+          [](State* self, FloatArray time_shift, FloatArray wkv, FloatArray channel_shift, bool copy) {
+            new (self) State({std::move(time_shift), std::move(wkv), std::move(channel_shift)}, copy);
+          },
+          "time_shift"_a.noconvert(), "wkv"_a.noconvert(), "channel_shift"_a.noconvert(), "copy"_a)
+      .def_prop_ro("time_shift", &view<State::time_shift>)
+      .def_prop_ro("wkv", &view<State::wkv>)
+      .def_prop_ro("channel_shift", &view<State::channel_shift>)
+      .def_prop_rw("n_tokens", rest(&SessionSnapshot::n_tokens), set(&SessionSnapshot::n_tokens))
+      .def_prop_rw("pending", rest(&SessionSnapshot::pending), set(&SessionSnapshot::pending), nb::arg().none())
+      .def_prop_rw(
+          "undecoded",
+          [](State& state) { return nb::bytes(state.rest().undecoded.data(), state.rest().undecoded.size()); },
+          [](State& state, const nb::bytes& bytes) { state.rest().undecoded.assign(bytes.c_str(), bytes.size()); })
+      .def_prop_rw("counts", rest(&SessionSnapshot::counts), set(&SessionSnapshot::counts))
+      .def_prop_rw("mirostat_mu", rest(&SessionSnapshot::mirostat_mu), set(&SessionSnapshot::mirostat_mu))
+      .def_prop_rw("history", rest(&SessionSnapshot::history), set(&SessionSnapshot::history));
+}
+
+}  // namespace ravenwing::python
