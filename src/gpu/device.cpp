@@ -38,7 +38,7 @@ struct Device::Errors {
 
 namespace {
 
-constexpr uint64_t kSmallReadBytes = 64 << 10;
+constexpr uint64_t kSmallReadBytes = 64 << 10, kKeptReadBytes = 64 << 20;
 
 constexpr std::string_view kSmallerText = "a smaller quantisation of the model or fewer sessions take less";
 
@@ -206,7 +206,7 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
 }
 
 Device::~Device() {
-  small_read_ = {};
+  kept_read_ = {};
   if (device_) device_.Destroy();
   // Destruction delivers the callbacks that are still due; they use errors_.
   instance_.ProcessEvents();
@@ -257,15 +257,21 @@ void Device::write(const Buffer& buffer, uint64_t offset, std::span<const std::b
 void Device::submit(std::span<const wgpu::CommandBuffer> commands) { queue_.Submit(commands.size(), commands.data()); }
 
 std::vector<std::byte> Device::read(const BufferView& view) {
+  std::vector<std::byte> bytes;
+  read(view, [&](std::span<const std::byte> mapped) { bytes.assign(mapped.begin(), mapped.end()); });
+  return bytes;
+}
+
+void Device::read(const BufferView& view, const std::function<void(std::span<const std::byte>)>& visit) {
   const uint64_t size = round_up(view.size, 4);
   const wgpu::BufferUsage usage = wgpu::BufferUsage::MapRead | wgpu::BufferUsage::CopyDst;
-  // Sampled ids are read after every step: the small buffer stays.
+  // Logits and states are read again and again: what holds them stays, but for the largest.
   Buffer large;
-  if (size > kSmallReadBytes)
+  if (size > kKeptReadBytes)
     large = create_buffer(size, usage, Account::staging, "read");
-  else if (!small_read_)
-    small_read_ = create_buffer(kSmallReadBytes, usage, Account::staging, "read");
-  const wgpu::Buffer& staging = large ? large.handle() : small_read_.handle();
+  else if (!kept_read_ || kept_read_.size() < size)
+    kept_read_ = create_buffer(std::max<uint64_t>(kSmallReadBytes, size), usage, Account::staging, "read");
+  const wgpu::Buffer& staging = large ? large.handle() : kept_read_.handle();
   const wgpu::CommandEncoder encoder = device_.CreateCommandEncoder();
   encoder.CopyBufferToBuffer(view.buffer, view.offset, staging, 0, size);
   submit(encoder.Finish());
@@ -275,10 +281,9 @@ std::vector<std::byte> Device::read(const BufferView& view) {
   check();
   if (status != wgpu::MapAsyncStatus::Success)
     fail(ErrorCode::device_lost, "[device] {} did not give back results", info_.name);
-  const auto* data = static_cast<const std::byte*>(staging.GetConstMappedRange(0, size));
-  std::vector<std::byte> bytes(data, data + view.size);
-  staging.Unmap();
-  return bytes;
+  const auto unmap = std::unique_ptr<const wgpu::Buffer, void (*)(const wgpu::Buffer*)>(
+      &staging, [](const wgpu::Buffer* buffer) { buffer->Unmap(); });
+  visit({static_cast<const std::byte*>(staging.GetConstMappedRange(0, size)), view.size});
 }
 
 void Device::wait(wgpu::Future future) { instance_.WaitAny(future, UINT64_MAX); }

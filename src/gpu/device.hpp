@@ -128,6 +128,8 @@ class Device {
   void submit(std::span<const wgpu::CommandBuffer> commands);
   /// Copies part of a buffer to the host once all work submitted so far is done. For tests and rare reads.
   std::vector<std::byte> read(const BufferView& view);
+  /// The same, where the copy lies: visit() may not read in turn.
+  void read(const BufferView& view, const std::function<void(std::span<const std::byte>)>& visit);
   /// Waits for a future; throws if the device is lost meanwhile.
   void wait(wgpu::Future future);
   /// Waits until all submitted work is done.
@@ -165,7 +167,7 @@ class Device {
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};
   uint64_t peak_ = 0;  // of their sum
-  Buffer small_read_;
+  Buffer kept_read_;  // what reads copy to
   uint64_t n_buffers_ = 0;  // created or tried
   std::optional<uint64_t> buffer_to_fail_;
   Faults faults_ = Faults::from_environment();

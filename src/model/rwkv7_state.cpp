@@ -13,9 +13,8 @@ constexpr uint64_t kBindingAlignment = 256;
 constexpr uint64_t kAdditionsSlotBytes = kernels::kAdditionsMax * sizeof(kernels::LogitAddition);
 
 std::vector<float> floats_of(std::span<const std::byte> bytes) {
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
-  return values;
+  const auto* values = reinterpret_cast<const float*>(bytes.data());  // aligned as what maps and allocates is
+  return {values, values + bytes.size() / sizeof(float)};
 }
 
 std::vector<float> floats_of_f16(std::span<const std::byte> bytes) {
@@ -204,15 +203,15 @@ HostState StateArenas::read(uint32_t slot) {
   const uint64_t wkv_bytes = config_.n_layer * wkv_slot_bytes(), shift_bytes = shift_slot_bytes();
   make_passage();
   copy_out(slot, passage_);
-  const std::vector<std::byte> bytes = device_.read({passage_, 0, wkv_bytes + 2 * config_.n_layer * shift_bytes});
   HostState state;
-  state.wkv = values_of(std::span(bytes).first(wkv_bytes));
-  const std::vector<float> shifts = floats_of(std::span(bytes).subspan(wkv_bytes));
-  for (auto at = shifts.begin(); at != shifts.end(); at += 2 * ptrdiff_t(config_.n_embd)) {
-    const auto middle = at + ptrdiff_t(config_.n_embd);
-    state.time_shift.insert(state.time_shift.end(), at, middle);
-    state.channel_shift.insert(state.channel_shift.end(), middle, middle + ptrdiff_t(config_.n_embd));
-  }
+  device_.read({passage_, 0, wkv_bytes + 2 * config_.n_layer * shift_bytes}, [&](std::span<const std::byte> bytes) {
+    state.wkv = values_of(bytes.first(wkv_bytes));
+    const auto* at = reinterpret_cast<const float*>(bytes.data() + wkv_bytes);
+    for (uint32_t layer = 0; layer < config_.n_layer; ++layer, at += 2 * size_t(config_.n_embd)) {
+      state.time_shift.insert(state.time_shift.end(), at, at + config_.n_embd);
+      state.channel_shift.insert(state.channel_shift.end(), at + config_.n_embd, at + 2 * size_t(config_.n_embd));
+    }
+  });
   return state;
 }
 
