@@ -45,7 +45,7 @@ class LruCache:
     def __init__(self, max_bytes: int) -> None:
         if max_bytes < 0:
             raise ValueError(f"max_bytes is {max_bytes}, must be at least 0")
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, NDArray[np.float32]] = OrderedDict()
         self._n_bytes = 0
@@ -71,9 +71,9 @@ class LruCache:
             former = self._entries.pop(key, None)
             if former is not None:
                 self._n_bytes -= former.nbytes + _OVERHEAD_BYTES
-            if n_bytes > self._max_bytes:
+            if n_bytes > self.max_bytes:
                 return
-            while self._n_bytes + n_bytes > self._max_bytes:
+            while self._n_bytes + n_bytes > self.max_bytes:
                 _, oldest = self._entries.popitem(last=False)
                 self._n_bytes -= oldest.nbytes + _OVERHEAD_BYTES
             self._entries[key] = value
@@ -96,4 +96,4 @@ class LruCache:
     def use(self) -> CacheUse:
         """Hits, misses, entries and bytes."""
         with self._lock:
-            return CacheUse(self._hits, self._misses, len(self._entries), self._n_bytes, self._max_bytes)
+            return CacheUse(self._hits, self._misses, len(self._entries), self._n_bytes, self.max_bytes)

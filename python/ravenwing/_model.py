@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _ravenwing
+from ._cache import CacheUse, Key, LruCache, key_of
 from ._options import Sampling, generate_options, token_ids
 from ._ravenwing import Completion, DeviceInfo, ModelInfo
 from ._session import Session, Text
@@ -19,6 +20,8 @@ from ._state import State
 from ._stream import AsyncStream, Stream, cancellable
 
 Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": TEXT}
+Pooling = Literal["last", "mean", "state"]
+CLOSING = "\n\nThe"  # the C++ library's
 Think = Literal["off", "fake", "on", "brief", "normal", "deep"]
 
 
@@ -50,6 +53,7 @@ class Model:
     profiling    opens the GPU's clock for profile()
     safe         keeps WebGPU's checks of calls and indices
     tuning       uses and makes measurements of which kernels are fastest
+    embedding_cache  bytes of vectors that embed() keeps for texts that come again; 0: none
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Model:
         safe: bool = False,
         tuning: bool = True,
         pipeline_cache: bool = True,
+        embedding_cache: int = 64 << 20,
     ) -> None:
         for name, count in (("max_sessions", max_sessions), ("chunk", chunk)):
             if count is not None and type(count) is not int:
@@ -93,6 +98,7 @@ class Model:
         }
         self._engine = _ravenwing.Engine.open(options)
         self._tokenizer = self._engine.tokenizer
+        self._embeddings = LruCache(embedding_cache)
 
     @property
     def info(self) -> ModelInfo:
@@ -271,6 +277,89 @@ class Model:
     def prefix(self, text: Text) -> Prefix:
         """Reads a beginning that several texts share, for generate(prefix=...) and session(prefix=...)."""
         return Prefix(self.state(text))
+
+    # ---- embeddings
+
+    def embed(
+        self,
+        text: Text,
+        *,
+        pooling: Pooling = "last",
+        layer: int = -1,
+        normalize: bool = True,
+        closing: str = CLOSING,
+        prefix: Prefix | State | None = None,
+        cache: bool = True,
+    ) -> NDArray[np.float32]:
+        """One vector for a text, [D] float32; read-only where it is kept for the next time.
+
+        pooling    "last": the hidden vector of the last token, "mean": of all its tokens, [n_embd]; "state": the layer's
+                   wkv state after the text, [n_embd * head_size], rows of one length
+        layer      whose output, 0 is the first; -1: what the head reads. Layers after it are not computed
+        normalize  to a length of 1
+        closing    what "last" reads after the text, so that all texts end alike ("": nothing)
+        prefix     the text goes on from there
+        cache      whether the result may come from, and goes to, the model's cache (Model(embedding_cache=...))
+        """
+        return self.embed_batch(
+            [text], pooling=pooling, layer=layer, normalize=normalize, closing=closing, prefix=prefix, cache=cache
+        )[0]
+
+    def embed_batch(
+        self,
+        texts: Sequence[Text],
+        *,
+        pooling: Pooling = "last",
+        layer: int = -1,
+        normalize: bool = True,
+        closing: str = CLOSING,
+        prefix: Prefix | State | None = None,
+        cache: bool = True,
+    ) -> NDArray[np.float32]:
+        """A vector for each text, [B, D], computed together without padding: embed() of many.
+
+        With Model(exact=True) the bits of each are those of embed() alone. ValueError when all sessions are in use.
+        """
+        if isinstance(texts, (str, bytes)) or not isinstance(texts, Sequence):
+            raise TypeError(f"embed_batch() takes a list of texts, not {type(texts).__name__}")
+        state = None if prefix is None else _state_of(prefix)
+        options = (pooling, layer, normalize, closing)
+
+        def compute(some: Sequence[Text]) -> NDArray[np.float32]:
+            ids = [token_ids(self._tokenizer, text) for text in some]
+            return self._engine.embed(ids, *options, None if state is None else state._core)
+
+        # What a prefix was is not part of a key: its results are not kept.
+        if not cache or state is not None or not self._embeddings.max_bytes:
+            return compute(texts)
+        keys = [self._embedding_key(text, options) for text in texts]
+        found = [self._embeddings.get(key) for key in keys]
+        missing = [i for i, vector in enumerate(found) if vector is None]
+        if missing:
+            for i, vector in zip(missing, compute([texts[i] for i in missing]), strict=True):
+                found[i] = vector.copy()
+                self._embeddings.put(keys[i], found[i])
+        if not found:
+            return compute([])
+        return found[0][np.newaxis] if len(found) == 1 else np.stack(found)
+
+    def _embedding_key(self, text: Text, options: tuple[object, ...]) -> Key:
+        """Of the text as it was given: a text that is known is not cut into tokens again."""
+        if isinstance(text, (str, bytes)):
+            return key_of(type(text), options, text)
+        return key_of(int, options, np.asarray(token_ids(self._tokenizer, text), np.uint32).tobytes())
+
+    async def aembed(self, text: Text, **options: Any) -> NDArray[np.float32]:
+        """embed() for asyncio."""
+        return await asyncio.to_thread(self.embed, text, **options)
+
+    async def aembed_batch(self, texts: Sequence[Text], **options: Any) -> NDArray[np.float32]:
+        """embed_batch() for asyncio."""
+        return await asyncio.to_thread(self.embed_batch, texts, **options)
+
+    def embedding_cache(self) -> CacheUse:
+        """Hits, misses, entries and bytes of the cache of embeddings."""
+        return self._embeddings.use()
 
     # ---- measures
 

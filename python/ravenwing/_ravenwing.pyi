@@ -479,6 +479,9 @@ class Engine:
 
     def generate(self, texts: Sequence[Sequence[int]], options: Sequence[GenerateOptions], prefix: State | None, streaming: bool) -> Job: ...
 
+    def embed(self, texts: Sequence[Sequence[int]], pooling: str, layer: int, normalize: bool, closing: str, prefix: State | None) -> NDArray[numpy.float32]:
+        """A vector for each text: [n_texts, D]"""
+
     def profile(self, n_sequences: int, n_tokens: int) -> dict: ...
 
     def memory(self) -> dict: ...

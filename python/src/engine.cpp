@@ -136,6 +136,36 @@ std::shared_ptr<Job> start(const SharedEngine& engine, std::vector<Ids> texts, s
   return std::make_shared<Job>(engine.core, std::move(input), streaming);
 }
 
+Pooling pooling_of(const std::string& text) {
+  for (const Pooling pooling : {Pooling::last, Pooling::mean, Pooling::state})
+    if (name(pooling) == text) return pooling;
+  throw Error(ErrorCode::bad_request, "pooling is '" + text + "', must be last, mean or state");
+}
+
+struct Embedding {
+  std::string pooling, closing;
+  int32_t layer;
+  bool normalize;
+};
+
+nb::ndarray<nb::numpy, float> embed(const SharedEngine& engine, const std::vector<Ids>& texts, const Embedding& how,
+                                    const State* prefix) {
+  const EmbeddingOptions options{.pooling = pooling_of(how.pooling),
+                                 .layer = how.layer,
+                                 .closing = how.closing,
+                                 .normalize = how.normalize,
+                                 .on_progress = {}};
+  const auto snapshot = prefix == nullptr ? nullptr : prefix->snapshot();
+  std::vector<float> vectors = run(*engine.core, [&](Engine& open) {
+    if (snapshot == nullptr) return open.embed(texts, options);
+    Session before = open.new_session();
+    before.restore(*snapshot);
+    return open.embed(texts, options, &before);
+  });
+  const size_t n_values = size_t(engine.info.n_embd) * (options.pooling == Pooling::state ? engine.info.head_size : 1);
+  return to_array(std::move(vectors), {texts.size(), n_values});
+}
+
 nb::dict profile(const SharedEngine& engine, uint32_t n_sequences, uint32_t n_tokens) {
   const StepProfile profile = run(*engine.core, [&](Engine& open) { return open.profile(n_sequences, n_tokens); });
   nb::list dispatches;
@@ -238,6 +268,14 @@ void bind_engine(nb::module_& module) {
              return new_box(engine.core, [](Engine& open) { return open.new_session(); });
            })
       .def("generate", &start, "texts"_a, "options"_a, "prefix"_a.none(), "streaming"_a)
+      .def(
+          "embed",
+          [](const SharedEngine& engine, const std::vector<Ids>& texts, const std::string& pooling, int32_t layer,
+             bool normalize, const std::string& closing, const State* prefix) {
+            return embed(engine, texts, {pooling, closing, layer, normalize}, prefix);
+          },
+          "texts"_a, "pooling"_a, "layer"_a, "normalize"_a, "closing"_a, "prefix"_a.none(),
+          "A vector for each text: [n_texts, D]")
       .def("profile", &profile, "n_sequences"_a, "n_tokens"_a)
       .def("memory", &memory);
 }
