@@ -26,6 +26,7 @@ from ._ravenwing import Completion, DeviceInfo, ModelInfo, Tokenizer, inspect, l
 from ._session import Session
 from ._state import State
 from ._stream import AsyncStream, Stream
+from .vllm import LLM, CompletionOutput, RequestOutput, SamplingParams
 
 __all__ = [
     "AsyncStream",
@@ -35,16 +36,20 @@ __all__ = [
     "CancelledError",
     "ClosedError",
     "Completion",
+    "CompletionOutput",
     "DeviceInfo",
     "DeviceLostError",
     "Error",
+    "LLM",
     "LruCache",
     "Model",
     "ModelInfo",
     "NoDeviceError",
     "OutOfMemoryError",
     "Prefix",
+    "RequestOutput",
     "Sampling",
+    "SamplingParams",
     "Session",
     "State",
     "Stream",

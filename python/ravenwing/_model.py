@@ -204,6 +204,14 @@ class Model:
         completions = job.result()
         return completions if _is_batch(prompt) else completions[0]
 
+    def generate_each(self, texts: Sequence[Text], options: Sequence[Mapping[str, Any]]) -> list[Completion]:
+        """generate() of texts that have options of their own each, max_tokens among them; they share the GPU's steps."""
+        if len(texts) != len(options):
+            raise ValueError(f"{len(options)} options for {len(texts)} texts, must be one for each")
+        ids = [token_ids(self._tokenizer, text) for text in texts]
+        each = [generate_options("generate_each", one) for one in options]
+        return self._engine.generate(ids, each, None, False).result()
+
     async def agenerate(
         self,
         prompt: Any,
@@ -417,9 +425,14 @@ def chat_text(messages: Sequence[Message], template: str = "g1", think: str = "o
     return text + _ravenwing.answer_lead(template, think)
 
 
+def chat_stops() -> list[str]:
+    """What ends an answer in a conversation, as GenerateOptions.stop."""
+    return list(_ravenwing.chat_stops())
+
+
 def _with_stops(sampling: Sampling) -> Sampling:
     stop = sampling.get("stop", [])
-    return {**sampling, "stop": [*_ravenwing.chat_stops(), *([stop] if isinstance(stop, str) else stop)]}
+    return {**sampling, "stop": [*chat_stops(), *([stop] if isinstance(stop, str) else stop)]}
 
 
 def _is_batch(prompt: Any) -> bool:

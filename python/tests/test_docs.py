@@ -11,7 +11,7 @@ import ravenwing
 from blocks import ROOT, python_blocks
 
 
-@pytest.mark.parametrize(("document", "n_blocks"), [("README.md", 1), ("docs/python.md", 9)])
+@pytest.mark.parametrize(("document", "n_blocks"), [("README.md", 1), ("docs/python.md", 10)])
 def test_examples_run(document, n_blocks, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(document)
