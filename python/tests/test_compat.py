@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -130,3 +131,44 @@ def test_vllm(model):
     assert np.array_equal(llm.embed(["The king"])[0], model.embed("The king"))
     with pytest.raises(ValueError, match="2 sampling_params for 1 prompts"):
         llm.generate(["a"], [params, params])
+
+
+def test_web_rwkv(model):
+    from ravenwing import _ravenwing
+    from ravenwing.compat import web_rwkv as wrp
+
+    # Signatures in PyPI web-rwkv-py 0.2.3.
+    assert list(inspect.signature(wrp.Model).parameters)[:3] == ["path", "quant", "quant_nf4"]
+    for function in (wrp.Model.run, wrp.Model.run_full):
+        parameters = inspect.signature(function).parameters
+        assert list(parameters) == ["self", "tokens", "token_chunk_size"]
+        assert parameters["token_chunk_size"].default == 128
+    other = wrp.Model(_ravenwing.demo_model_path(), max_sessions=1, exact=True, pipeline_cache=False)
+    ids = model.tokenize("The king and the queen")
+    expected = model.logits(ids, each=True)
+    other.run(ids[:2])
+    state, on_gpu = other.back_state(), other.back_state(wrp.StateDevice.Gpu)
+    assert (state.device(), on_gpu.device()) == (wrp.StateDevice.Cpu, wrp.StateDevice.Gpu)
+    assert on_gpu.to(wrp.StateDevice.Cpu).device() == wrp.StateDevice.Cpu
+    assert np.array_equal(np.float32(other.run(ids[2:])), expected[-1])
+    other.load_state(state.deep_clone())
+    n_vocab = other.info().n_vocab
+    assert np.array_equal(np.float32(other.run_full(ids[2:])).reshape(-1, n_vocab), expected[2:])
+    for begin in (other.clear_state, lambda: other.load_state(other.init_state())):
+        begin()
+        assert np.array_equal(np.float32(other.run(ids)), expected[-1])
+    with pytest.raises(ValueError, match="no tokens"):
+        other.run([])
+    other.model.close()
+
+
+def test_web_rwkv_tokenizer(tmp_path):
+    from ravenwing.compat import web_rwkv as wrp
+
+    vocab = {str(i + 1): [i] for i in range(256)} | {"257": "The", "258": " king", "259": "\u2603"}
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps(vocab))
+    tokenizer = wrp.Tokenizer(path)
+    ids = tokenizer.encode("The king's \u2603")
+    assert ids == [257, 258, ord("'") + 1, ord("s") + 1, ord(" ") + 1, 259]
+    assert bytes(tokenizer.decode(ids)).decode() == "The king's \u2603"
