@@ -57,6 +57,7 @@ struct EngineOptions {
   static constexpr uint32_t kChunkDefault = 512;
   /// Tokens of one step at most, 1 to kChunkMax; none: as tuned, else kChunkDefault, above which working memory grows.
   std::optional<uint32_t> chunk;
+  static constexpr uint32_t kSessionsMax = 1 << 16;  // of an engine; memory ends before, by bytes
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
   bool mmap = true;            // map the file to read its header; its weights are always read

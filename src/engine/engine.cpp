@@ -14,7 +14,10 @@ namespace {
 
 /// Before a device is opened.
 const EngineOptions& checked(const EngineOptions& options) {
-  if (options.max_sessions == 0) fail(ErrorCode::bad_request, "max_sessions is 0, must be at least 1");
+  if (options.max_sessions == 0 || options.max_sessions > EngineOptions::kSessionsMax) {
+    fail(ErrorCode::bad_request, "max_sessions is {}, must be 1 to {}", options.max_sessions,
+         EngineOptions::kSessionsMax);
+  }
   if (options.chunk && (*options.chunk == 0 || *options.chunk > EngineOptions::kChunkMax))
     fail(ErrorCode::bad_request, "chunk is {}, must be 1 to {}", *options.chunk, EngineOptions::kChunkMax);
   if (options.exact && options.state_storage == StateStorage::f16) {

@@ -187,8 +187,10 @@ TEST_SUITE("engine") {
       CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
     }
     options = demo_options();
-    options.max_sessions = 0;
-    CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
+    for (const uint32_t max_sessions : {0u, EngineOptions::kSessionsMax + 1, 4000000000u}) {
+      options.max_sessions = max_sessions;
+      CHECK(code_of([&] { Engine engine(options); }) == ErrorCode::bad_request);
+    }
   }
 
   TEST_CASE("every id is told when it is drawn, those too that a stop string takes back") {
