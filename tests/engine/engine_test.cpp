@@ -240,8 +240,10 @@ TEST_SUITE("engine") {
     CHECK(all.plans.misses > 0);
     CHECK(all.pipelines.misses >= 5);  // kinds of dispatches
     CHECK(all.bind_groups.misses > 5 * all.plans.misses);
-    const StepCacheUse state = use_of([&] { session.state(); });  // too large for the buffer that small reads share
-    CHECK(state.buffers_made > 0);
+    CHECK(all.buffers_made > 20);
+    session.state();  // makes what a read of that size needs, if nothing has before
+    const StepCacheUse state = use_of([&] { session.state(); });
+    CHECK(state.buffers_made == 0);
     CHECK(state.plans.hits == 0);
   }
 
