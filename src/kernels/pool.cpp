@@ -10,7 +10,6 @@ void pool(const Context& context, const Pool& pool) {
   };
   const bool of_all = pool.pooled == Pooled::sum;
   gpu::ShaderVariant variant = context.row_variant("pool", pool.n_embd);
-  variant.modules.erase(variant.modules.begin());  // of activations, of which it knows none
   variant.constants.insert(variant.constants.end(), {{"MEAN", of_all}, {"NORMED", pool.normed}});
   const uint64_t n_rows = of_all ? context.n_tokens : context.n_chunks;
   context.recorder.dispatch(
