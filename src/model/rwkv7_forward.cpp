@@ -38,8 +38,15 @@ void add_segments(std::vector<kernels::MatMulSegment>& segments, const Matrix& m
 
 /// Of a step of one token whose stages are dispatched one by one.
 constexpr uint32_t kTokenWorkgroups = 128;
-/// Plans are made for powers of two up to this many tokens, for eighths of them above.
-constexpr uint32_t kFinelyFrom = 128;
+/// Plans are made for powers of two up to the first number of tokens, for each 16, the columns of a matrix, up to the
+/// second, for eighths of powers of two above.
+constexpr uint32_t kFinelyFrom = 64, kFinelyTo = 256, kFineTokens = 16;
+/// To encode a step takes the CPU longer than a few of its dispatches take the GPU, which need not wait for all of it:
+/// of a step of many tokens so many dispatches are submitted first, then so many times as many, and so on.
+constexpr uint32_t kAheadTokensMin = 32, kAheadDispatches = 16, kAheadFactor = 4;
+
+/// Parts of a product's inputs for which a step of the most tokens has room; smaller ones may take more.
+constexpr uint32_t kPartsOfMost = 4;
 
 /// Logits are the widest rows of all: steps of more tokens give theirs in several, which costs little.
 constexpr uint32_t kOutputsMax = 512;
@@ -112,7 +119,7 @@ Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, co
   scratch.step = make(kernels::StepInput::bytes(options.tokens_max), "step");
   scratch.x = make(token_layout(config, options.tokens_max).end * 4, "x");
   const bool in_parts = device.tier() == gpu::Tier::t2 && options.mode == kernels::MatMulMode::fast;
-  const uint64_t parts_bytes = uint64_t(options.tokens_max) * config.n_embd * 4 * kernels::kMatMulPartsMax;
+  const uint64_t parts_bytes = uint64_t(options.tokens_max) * config.n_embd * 4 * kPartsOfMost;
   const uint64_t block_bytes =
       kernels::time_mix_block_bytes(device, config.n_embd, config.head_size, options.tokens_max);
   scratch.mixed = make(std::max({kMixCount * plane_bytes, in_parts ? parts_bytes : 0, block_bytes}), "mixed");
@@ -133,7 +140,7 @@ Model::Bucket Model::bucket_of(const kernels::StepInput& input, const Readout& r
   // Of many, what is computed for nothing counts; of few, plans and kernels do.
   const auto up = [](uint32_t n, uint32_t n_max) {
     const uint32_t power = std::bit_ceil(n);
-    const uint32_t rounded = n <= kFinelyFrom ? power : uint32_t(round_up(n, power / 8));
+    const uint32_t rounded = n <= kFinelyFrom ? power : uint32_t(round_up(n, n <= kFinelyTo ? kFineTokens : power / 8));
     return n == 0 ? 0 : std::min(rounded, n_max);
   };
   return {up(std::max(input.n_tokens(), 1u), options_.tokens_max),
@@ -361,11 +368,28 @@ wgpu::CommandEncoder Model::encode(const kernels::StepInput& input, const Readou
     run_while_loading(steps);
     return device_.handle().CreateCommandEncoder();
   }
+  // Only what reads prompts: steps of one token a text are in flight, several at a time.
+  const bool ahead = input.n_tokens() >= input.n_outputs() + kAheadTokensMin;
+  const size_t begin = ahead ? submit_ahead(steps) : 0;
+  return encode_dispatches(steps, begin, steps.dispatches().size());
+}
+
+wgpu::CommandEncoder Model::encode_dispatches(const gpu::Plan& steps, size_t begin, size_t end) const {
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
   const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  steps.encode(pass);
+  steps.encode(pass, begin, end);
   pass.End();
   return encoder;
+}
+
+size_t Model::submit_ahead(const gpu::Plan& steps) const {
+  const size_t n = steps.dispatches().size();
+  size_t begin = 0;
+  for (size_t n_next = kAheadDispatches; begin + n_next * kAheadFactor <= n; n_next *= kAheadFactor) {
+    device_.submit(encode_dispatches(steps, begin, begin + n_next).Finish());
+    begin += n_next;
+  }
+  return begin;
 }
 
 void Model::run_while_loading(const gpu::Plan& steps) {
@@ -442,10 +466,7 @@ std::optional<double> Model::time_step(const kernels::StepInput& input) {
 
 wgpu::CommandBuffer Model::encode_part(const gpu::Plan& steps, size_t begin, size_t end,
                                        gpu::ReadbackRing& results) const {
-  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  steps.encode(pass, begin, end);
-  pass.End();
+  const wgpu::CommandEncoder encoder = encode_dispatches(steps, begin, end);
   if (end == steps.dispatches().size()) results.copy(encoder, {scratch_.sampled, 0, sizeof(Sampled)});
   return encoder.Finish();
 }

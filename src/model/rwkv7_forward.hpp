@@ -111,9 +111,14 @@ class Model {
                               uint32_t outputs_max);
   Bucket bucket_of(const kernels::StepInput& input, const Readout& readout = {}) const;
   const gpu::Plan& plan(const Bucket& bucket);
-  /// Commands of a step; none are left of one that had to load weights first.
+  /// Commands of a step: what is left of them where the first ones are submitted already, none of one that had to load
+  /// weights first.
   wgpu::CommandEncoder encode(const kernels::StepInput& input, const Readout& readout = {});
-  /// Commands of dispatches `begin` to `end` - 1; those that end a step send what it samples to `results`.
+  /// Commands of dispatches `begin` to `end` - 1.
+  wgpu::CommandEncoder encode_dispatches(const gpu::Plan& steps, size_t begin, size_t end) const;
+  /// Submits the first dispatches of a step. Returns how many.
+  size_t submit_ahead(const gpu::Plan& steps) const;
+  /// The same; those that end a step send what it samples to `results`.
   wgpu::CommandBuffer encode_part(const gpu::Plan& steps, size_t begin, size_t end, gpu::ReadbackRing& results) const;
   void prepare(const Bucket& bucket);
   void load_all(const Progress& progress);
