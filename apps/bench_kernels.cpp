@@ -103,7 +103,8 @@ void add_bench_kernels(CLI::App& bench) {
   add_list(*command, "--matrices", flags->bench.matrices,
            "products of your own instead of a model's: ROWSxINPUTS or ROWS+ROWSxINPUTS, such as 10240x2560");
   add_list(*command, "--tiles", flags->bench.tiles,
-           "force tiles on T2: SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS], such as 4/2/1/2/4/64");
+           "force tiles on T2: SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS[/PARTS]], such as "
+           "4/2/1/2/4/64");
   add_states_flag(*command, flags->states);
   add_device_flag(*command, flags->bench.device);
   command->add_option("--tier", flags->bench.tier, "use no more of the adapter than this tier: T0, T1, T2")

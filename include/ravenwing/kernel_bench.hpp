@@ -27,8 +27,8 @@ struct KernelBenchOptions {
   std::vector<uint32_t> columns = {1, 8, 32, 128, 512};  // tokens of a step, at most kColumnsMax
   /// ROWS+ROWS+...xINPUTS: groups of matrices of your own to multiply by, instead of all else.
   std::vector<std::string> matrices;
-  /// For matmul on T2: SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH of matmul_tile.wgsl; "" or none: what
-  /// it chooses by itself.
+  /// For matmul on T2: SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS[/PARTS]] of
+  /// matmul_tile.wgsl, PARTS of products that are added to what is there; "" or none: what it chooses by itself.
   std::vector<std::string> tiles;
   const std::atomic<bool>* cancel = nullptr;  // looked at between readings; once true, run() throws Error{cancelled}
 

@@ -116,15 +116,20 @@ struct TileCost {
   MatMulTile tile;
   uint32_t alone_us, full_us;
 };
-// Large ones read weights and inputs seldom, small ones keep many cores busy; those of five are for widths of 2560.
+// Large ones read weights and inputs seldom, small ones keep many cores busy; those of five are for widths of 2560. Up
+// to some 256 columns there is one workgroup to a core at best: of many subgroups, some of which multiply while others
+// wait.
 constexpr TileCost kTiles[] = {
     {{2, 2, 1, 5, 4, 32}, 98, 136},   {{2, 2, 1, 4, 5, 32}, 86, 111},   {{2, 2, 1, 4, 4, 32}, 76, 99},
+    {{2, 3, 1, 5, 3, 64}, 82, 82},    {{2, 4, 1, 5, 2, 64, 2}, 70, 70}, {{2, 2, 2, 5, 3, 32, 2}, 60, 60},
+    {{2, 4, 1, 4, 2, 64, 2}, 56, 56}, {{1, 3, 2, 5, 3, 32, 2}, 53, 53}, {{1, 3, 4, 4, 3, 16, 2}, 43, 43},
+    {{1, 3, 4, 5, 2, 32}, 36, 36},    {{2, 1, 4, 2, 7, 32, 2}, 31, 31}, {{2, 1, 4, 2, 5, 32, 2}, 25, 25},
     {{1, 4, 2, 5, 2, 32}, 51, 51},    {{2, 2, 1, 2, 2, 64, 4}, 28, 41}, {{2, 2, 2, 2, 2, 64, 2}, 25, 25},
     {{5, 1, 2, 1, 2, 64, 2}, 25, 25}, {{2, 1, 2, 1, 2, 64, 2}, 17, 21}, {{2, 1, 4, 1, 2, 64, 2}, 14, 14},
     {{2, 1, 2, 1, 1, 64, 4}, 13, 21}, {{1, 1, 4, 1, 1, 64, 2}, 8, 11}};
 /// Numbers of parts that are tried, the inputs that a part is a multiple of, and what the dispatch that sums parts
 /// takes at least.
-constexpr uint32_t kParts[] = {1, 2, kMatMulPartsMax}, kPartUnit = 256, kSumPartsUs = 6;
+constexpr uint32_t kParts[] = {1, 2, 4, kMatMulPartsMax}, kPartUnit = 256, kSumPartsNs = 6000;
 /// Cores of such a GPU.
 constexpr uint64_t kCores = 132;
 
@@ -147,7 +152,7 @@ uint64_t matrix_elements(const MatMulTile& tile, const gpu::MatrixShape& matrix)
 /// Matrices of a subgroup whose sums go out together, through that memory.
 uint32_t stored_together(const MatMulTile& tile, const gpu::MatrixShape& matrix) {
   uint32_t n = tile.tiles_n;
-  while (n % 2 == 0 && n * matrix_elements(tile, matrix) * 4 > staged_bytes(tile, matrix)) n /= 2;
+  while (n > 1 && (tile.tiles_n % n != 0 || n * matrix_elements(tile, matrix) * 4 > staged_bytes(tile, matrix))) --n;
   return n;
 }
 
@@ -217,22 +222,26 @@ Shape tile_shape(const Context& context, const MatMul& product, uint32_t n_colum
   const gpu::MatrixShape matrix = device.matrix_shape();
   std::vector<TileCost> costs = tile_costs(device);
   if (product.tile) costs = {{*product.tile, 1, 1}};
-  const uint32_t n_in = product.segments.front().weights.n_in;
+  uint64_t n_in = 0;  // of the longest row, which the others wait for
+  for (const MatMulSegment& segment : product.segments) n_in = std::max<uint64_t>(n_in, segment.weights.n_in);
   Shape best;
-  uint64_t best_us = UINT64_MAX;
+  uint64_t best_ns = UINT64_MAX;
   for (const TileCost& cost : costs) {
     for (const uint32_t n_parts : kParts) {
       if (!can_split(product, n_parts, n_columns) || (product.n_parts > 0 && product.n_parts != n_parts)) continue;
       Shape shape = shape_of(cost.tile, matrix);
       shape.n_parts = n_parts;
       const uint64_t of_2560 = tile_us(device, cost, n_parts * workgroups(product, shape, n_columns));
-      const uint64_t us = of_2560 * n_in / n_parts / 2560 + (n_parts > 1 ? kSumPartsUs + n_columns * n_parts / 200 : 0);
-      if (us >= best_us) continue;
+      const uint64_t ns =
+          1000 * of_2560 * n_in / n_parts / 2560 + (n_parts > 1 ? kSumPartsNs + 5 * n_columns * n_parts : 0);
+      if (ns >= best_ns) continue;
       best = shape;
-      best_us = us;
+      best_ns = ns;
     }
   }
-  RAVENWING_CHECK(best_us < UINT64_MAX);
+  if (best_ns == UINT64_MAX)
+    fail(ErrorCode::unsupported, "[matmul] {} of {} inputs is not split into {} parts", product.label, n_in,
+         product.n_parts);
   return best;
 }
 

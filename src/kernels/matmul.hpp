@@ -67,7 +67,7 @@ struct MatMul {
 inline constexpr uint32_t kMatMulMatColumnsMin = 16;
 inline constexpr uint32_t kMatMulTileColumnsMin = 5;
 /// Parts that a product leaves at most.
-inline constexpr uint32_t kMatMulPartsMax = 4;
+inline constexpr uint32_t kMatMulPartsMax = 8;
 
 /// The tiles that products on a device choose from.
 std::vector<MatMulTile> tiles_of(const gpu::Device& device);

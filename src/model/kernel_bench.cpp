@@ -121,22 +121,29 @@ void check_blocks(const Product& product, WeightFormat format) {
   }
 }
 
-kernels::MatMulTile tile_named(const gpu::Device& device, std::string_view text) {
-  uint32_t numbers[7] = {0, 0, 0, 0, 0, 0, 1};
+struct ForcedTile {
+  kernels::MatMulTile tile;
+  uint32_t n_parts = 1;  // of a row's inputs, where a product can be split
+};
+
+ForcedTile tile_named(const gpu::Device& device, std::string_view text) {
+  constexpr uint32_t kNeeded = 6;
+  uint32_t numbers[8] = {0, 0, 0, 0, 0, 0, 1, 1};
   const char* at = text.data();
   const char* const end = at + text.size();
   bool good = true;
-  for (uint32_t i = 0; i < std::size(numbers) && good && !(i == 6 && at == end); ++i) {
+  for (uint32_t i = 0; i < std::size(numbers) && good && !(i >= kNeeded && at == end); ++i) {
     good = i == 0 || (at != end && *at++ == '/');
     const auto [rest, error] = std::from_chars(at, end, numbers[i]);
     good = good && error == std::errc() && numbers[i] >= 1 && numbers[i] <= 64;
     at = rest;
   }
   const kernels::MatMulTile tile{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
-  if (!good || at != end) {
+  if (!good || at != end || numbers[7] > kernels::kMatMulPartsMax) {
     fail(ErrorCode::bad_request,
-         "tile {} is none: give SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS], such as 4/2/1/2/4/64",
-         quoted(text));
+         "tile {} is none: give SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS[/PARTS]], "
+         "such as 4/2/1/2/4/64; PARTS up to {}",
+         quoted(text), kernels::kMatMulPartsMax);
   }
   if (device.tier() != gpu::Tier::t2) {
     fail(ErrorCode::bad_request, "tiles are for tier T2, {} runs at {}", device.info().name, device.info().tier);
@@ -147,7 +154,7 @@ kernels::MatMulTile tile_named(const gpu::Device& device, std::string_view text)
          "multiple of 16 up to 64, or DEPTH * SUBGROUPS_K no multiple of 32, or SETS is above 8",
          quoted(text), device.info().name);
   }
-  return tile;
+  return {tile, numbers[7]};
 }
 
 void check_families(const std::vector<std::string>& families) {
@@ -320,7 +327,13 @@ void measure_product(Bench& bench, KernelReading& reading, const SyntheticSpec& 
   multiply.output_f32 = product.output_f32;
   multiply.accumulate = product.accumulate;
   multiply.of_squares = product.of_squares;
-  if (!reading.tile.empty()) multiply.tile = tile_named(bench.device(), reading.tile);
+  if (product.accumulate && bench.device().tier() == gpu::Tier::t2)
+    multiply.parts = bench.view("parts", output_size * 4 * kernels::kMatMulPartsMax);
+  if (!reading.tile.empty()) {
+    const ForcedTile forced = tile_named(bench.device(), reading.tile);
+    multiply.tile = forced.tile;
+    if (product.accumulate) multiply.n_parts = forced.n_parts;
+  }
   bench.time(reading, shape.n_vocab, n_copies, [&](const kernels::Context& context, uint32_t copy) {
     kernels::MatMul of_copy = multiply;
     for (kernels::MatMulSegment& segment : of_copy.segments) segment.weights.rows.offset += copy * stride;

@@ -90,7 +90,7 @@ std::vector<float> floats_of(std::span<const std::byte> bytes, bool is_f32) {
 /// Texts are read in parts that end where they do: of a size class the steps that are met most.
 std::vector<TrialStep> steps_of(uint32_t n_columns) {
   if (n_columns == 512) return {{1, 320}, {1, 512}};
-  if (n_columns == 256) return {{1, 212}};
+  if (n_columns == 256) return {{1, 142}, {1, 212}};
   return {{1, n_columns}};
 }
 

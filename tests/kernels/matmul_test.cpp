@@ -121,7 +121,7 @@ TEST_CASE("every tile of T2, of every format, on both sides of its rows, columns
     if (gpu->device.tier() != gpu::Tier::t2) continue;
     for (const kernels::MatMulTile& tile : kernels::tiles_of(gpu->device)) {
       for (const WeightFormat format : kLotFormats) {
-        for (const uint32_t n_columns : {5u, 16u, 17u, 33u, 129u}) {
+        for (const uint32_t n_columns : {5u, 16u, 17u, 33u, 129u, 145u}) {
           for (const uint32_t n_rows : {15u, 65u, 161u}) {
             const bool blocks = format::info(format).block_weights > 1;
             MatMulCase one{fmt::format("{} x {}, {} rows, {} columns, {}", tile.subgroups_m * tile.tiles_m,
@@ -143,7 +143,7 @@ TEST_CASE("long rows in parts, which another dispatch sums") {
     if (gpu->device.tier() != gpu::Tier::t2) continue;
     for (const WeightFormat format : kLotFormats) {
       for (const uint32_t n_columns : {5u, 33u, 129u}) {
-        for (const uint32_t n_parts : {2u, 4u}) {
+        for (const uint32_t n_parts : {2u, 4u, 8u}) {
           MatMulCase one{fmt::format("{} parts, {} columns, {}", n_parts, n_columns, format::info(format).name),
                          {{76, 2048, format}},
                          n_columns,
