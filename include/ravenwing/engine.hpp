@@ -170,7 +170,10 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   /// Continues the text with `ids`. Throws Error{bad_request} for an id that is not below n_vocab, as do all below.
+  /// Returns before the GPU has done the last steps.
   void feed(std::span<const uint32_t> ids);
+  /// Waits until all is done.
+  void wait();
   /// The same, and the logits after the last of `ids`: [n_vocab]. `ids` must not be empty.
   std::vector<float> logits(std::span<const uint32_t> ids);
   /// The same after each of `ids`: visit(i, logits [n_vocab]), in order.
@@ -196,6 +199,8 @@ class Session {
   SessionSnapshot snapshot();
   /// Throws Error{bad_request} for a snapshot of a model of other shapes; the session then stays as it is.
   void restore(const SessionSnapshot& snapshot);
+  /// The same without a copy: the session, and forks of it, keep the snapshot, which nobody may change from here on.
+  void restore(std::shared_ptr<const SessionSnapshot> snapshot);
   /// Writes the session to a file (safetensors), whole or not at all. Throws Error{bad_file}.
   void save(const std::filesystem::path& path);
   /// Restores what save() wrote. Throws Error{bad_file} for a file that is damaged or was made for another model; the
@@ -256,8 +261,9 @@ class Engine {
   size_t embedding_size(Pooling pooling) const;
   /// A vector for each text of ids, one after another: [texts.size(), embedding_size]. Texts share steps, of as
   /// many as there are free sessions at a time, of which one must be free; with EngineOptions::exact a text has the
-  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on from that
-  /// session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not have.
+  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on
+  /// from that session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not
+  /// have.
   std::vector<float> embed(std::span<const std::vector<uint32_t>> texts, const EmbeddingOptions& options = {},
                            Session* prefix = nullptr);
   /// Times a step of `n_tokens` more tokens for each of `n_sequences` empty texts, which need as many free sessions;

@@ -96,21 +96,6 @@ auto run_on(const Box& box, Work&& work) {
   return run(core, [&](Engine&) { return work(core.session_of(*box)); });
 }
 
-/// Session::feed() returns when all is submitted. Here the GPU is waited for every few steps, so that Ctrl-C does not
-/// leave minutes of a long text on its queue.
-void feed(const Box& box, const Ids& ids) {
-  constexpr size_t kSteps = 4;
-  Core& core = *box->core;
-  run(core, [&](Engine& engine) {
-    Session& session = core.session_of(*box);
-    const size_t n_block = kSteps * engine.chunk();
-    for (size_t first = 0; first < ids.size() || first == 0; first += n_block) {
-      if (first > 0) session.state();
-      session.feed(std::span(ids).subspan(first, std::min(n_block, ids.size() - first)));
-    }
-  });
-}
-
 nb::ndarray<nb::numpy, float> logits(const Box& box, const Ids& ids, bool each) {
   std::vector<float> rows;
   if (each) {
@@ -197,7 +182,9 @@ nb::dict memory(const SharedEngine& engine) {
 
 void bind_session(nb::module_& module) {
   nb::class_<SessionBox>(module, "Session", "One text and its state on the GPU.")
-      .def("feed", &feed, "ids"_a)
+      .def(
+          "feed", [](const Box& box, const Ids& ids) { run_on(box, [&](Session& session) { session.feed(ids); }); },
+          "ids"_a)
       .def("logits", &logits, "ids"_a, "each"_a)
       .def(
           "score",
