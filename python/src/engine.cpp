@@ -96,6 +96,13 @@ auto run_on(const Box& box, Work&& work) {
   return run(core, [&](Engine&) { return work(core.session_of(*box)); });
 }
 
+/// A session copies what may change, or shares what does not.
+void restore(const Box& box, const State& state) {
+  const auto seen = state.seen();
+  const auto snapshot = seen ? nullptr : state.snapshot();
+  run_on(box, [&](Session& session) { seen ? session.restore(*seen) : session.restore(snapshot); });
+}
+
 nb::ndarray<nb::numpy, float> logits(const Box& box, const Ids& ids, bool each) {
   std::vector<float> rows;
   if (each) {
@@ -144,7 +151,7 @@ nb::ndarray<nb::numpy, float> embed(const SharedEngine& engine, const std::vecto
   std::vector<float> vectors = run(*engine.core, [&](Engine& open) {
     if (snapshot == nullptr) return open.embed(texts, options);
     Session before = open.new_session();
-    before.restore(*snapshot);
+    before.restore(snapshot);
     return open.embed(texts, options, &before);
   });
   const size_t n_values = size_t(engine.info.n_embd) * (options.pooling == Pooling::state ? engine.info.head_size : 1);
@@ -211,13 +218,7 @@ void bind_session(nb::module_& module) {
              Core& core = *box->core;
              return run(core, [&](Engine& engine) { return State(core.session_of(*box).snapshot(), engine.model()); });
            })
-      .def(
-          "restore",
-          [](const Box& box, const State& state) {
-            const auto snapshot = state.snapshot();
-            run_on(box, [&](Session& session) { session.restore(*snapshot); });
-          },
-          "state"_a)
+      .def("restore", &restore, "state"_a)
       .def(
           "save",
           [](const Box& box, const std::filesystem::path& path) {
