@@ -170,10 +170,8 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   /// Continues the text with `ids`. Throws Error{bad_request} for an id that is not below n_vocab, as do all below.
-  /// Returns before the GPU has done the last steps.
+  /// This one returns before the GPU has done the last steps.
   void feed(std::span<const uint32_t> ids);
-  /// Waits until all is done.
-  void wait();
   /// The same, and the logits after the last of `ids`: [n_vocab]. `ids` must not be empty.
   std::vector<float> logits(std::span<const uint32_t> ids);
   /// The same after each of `ids`: visit(i, logits [n_vocab]), in order.
@@ -191,6 +189,8 @@ class Session {
   SessionState state();
   /// Tokens fed so far.
   uint64_t n_tokens() const;
+  /// Waits until the GPU has done all that it was given.
+  void wait();
   /// Back to the empty text.
   void reset();
 
@@ -261,9 +261,8 @@ class Engine {
   size_t embedding_size(Pooling pooling) const;
   /// A vector for each text of ids, one after another: [texts.size(), embedding_size]. Texts share steps, of as
   /// many as there are free sessions at a time, of which one must be free; with EngineOptions::exact a text has the
-  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on
-  /// from that session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not
-  /// have.
+  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on from that
+  /// session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not have.
   std::vector<float> embed(std::span<const std::vector<uint32_t>> texts, const EmbeddingOptions& options = {},
                            Session* prefix = nullptr);
   /// Times a step of `n_tokens` more tokens for each of `n_sequences` empty texts, which need as many free sessions;

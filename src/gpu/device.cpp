@@ -313,7 +313,10 @@ void Device::stage(uint64_t size, const std::function<void(std::span<std::byte>)
   wait(stage.mapping);
   check();
   auto* const bytes = static_cast<std::byte*>(buffer.GetMappedRange());
-  if (bytes == nullptr) fail(ErrorCode::out_of_memory, "[device] no staging memory could be mapped");
+  if (bytes == nullptr) {
+    stage = {};
+    fail(ErrorCode::out_of_memory, "[device] no staging memory could be mapped");
+  }
   fill({bytes, size});
   buffer.Unmap();
   const wgpu::CommandEncoder encoder = device_.CreateCommandEncoder();

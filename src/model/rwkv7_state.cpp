@@ -18,9 +18,9 @@ std::vector<float> floats_of(std::span<const std::byte> bytes) {
 }
 
 std::vector<float> floats_of_f16(std::span<const std::byte> bytes) {
-  std::vector<float> values;
-  values.reserve(bytes.size() / 2);
-  for (size_t at = 0; at < bytes.size(); at += 2) values.push_back(f16_to_f32(load_le<uint16_t>(&bytes[at])));
+  const auto* halves = reinterpret_cast<const uint16_t*>(bytes.data());
+  std::vector<float> values(bytes.size() / 2);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = f16_to_f32(halves[i]);
   return values;
 }
 
@@ -33,7 +33,7 @@ class Filler {
   void add(std::span<const float> values) { add(std::as_bytes(values)); }
   void add_f16(std::span<const float> values) {
     auto* const halves = reinterpret_cast<uint16_t*>(take(values.size() * 2));
-    std::transform(values.begin(), values.end(), halves, f32_to_finite_f16);
+    for (size_t i = 0; i < values.size(); ++i) halves[i] = f32_to_finite_f16(values[i]);
   }
   void add_zeros(size_t n_bytes) { std::fill_n(take(n_bytes), n_bytes, std::byte{0}); }
 
