@@ -170,6 +170,7 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   /// Continues the text with `ids`. Throws Error{bad_request} for an id that is not below n_vocab, as do all below.
+  /// This one returns before the GPU has done the last steps.
   void feed(std::span<const uint32_t> ids);
   /// The same, and the logits after the last of `ids`: [n_vocab]. `ids` must not be empty.
   std::vector<float> logits(std::span<const uint32_t> ids);
@@ -188,6 +189,8 @@ class Session {
   SessionState state();
   /// Tokens fed so far.
   uint64_t n_tokens() const;
+  /// Waits until the GPU has done all that it was given.
+  void wait();
   /// Back to the empty text.
   void reset();
 
@@ -196,6 +199,8 @@ class Session {
   SessionSnapshot snapshot();
   /// Throws Error{bad_request} for a snapshot of a model of other shapes; the session then stays as it is.
   void restore(const SessionSnapshot& snapshot);
+  /// The same without a copy: the session, and forks of it, keep the snapshot, which nobody may change from here on.
+  void restore(std::shared_ptr<const SessionSnapshot> snapshot);
   /// Writes the session to a file (safetensors), whole or not at all. Throws Error{bad_file}.
   void save(const std::filesystem::path& path);
   /// Restores what save() wrote. Throws Error{bad_file} for a file that is damaged or was made for another model; the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload, Unpack
 
@@ -355,7 +356,7 @@ class Model:
         """Of the text as it was given: a text that is known is not cut into tokens again."""
         if isinstance(text, (str, bytes)):
             return key_of(type(text), options, text)
-        return key_of(int, options, np.asarray(token_ids(self._tokenizer, text), np.uint32).tobytes())
+        return key_of(int, options, array("I", token_ids(self._tokenizer, text)).tobytes())
 
     async def aembed(self, text: Text, **options: Any) -> NDArray[np.float32]:
         """embed() for asyncio."""

@@ -90,9 +90,10 @@ def token_ids(tokenizer: _ravenwing.Tokenizer, text: Any) -> list[int]:
         ids = text.tolist() if hasattr(text, "tolist") else list(text)
     except TypeError:
         ids = None
-    if ids is None or not all(type(i) is int for i in ids):
+    # Loops of the interpreter's own: one of Python's takes longer than the rest of an embedding from the cache.
+    if ids is None or not set(map(type, ids)) <= {int}:
         raise TypeError(f"a text is str, bytes or a sequence of token ids (int), not {type(text).__name__}")
-    wrong = next((i for i in ids if not 0 <= i < 1 << 32), None)
-    if wrong is not None:
+    if ids and not 0 <= min(ids) <= max(ids) < 1 << 32:
+        wrong = next(i for i in ids if not 0 <= i < 1 << 32)
         raise ValueError(f"{wrong} is no token id: they are at least 0 and below the model's n_vocab")
     return ids

@@ -96,19 +96,11 @@ auto run_on(const Box& box, Work&& work) {
   return run(core, [&](Engine&) { return work(core.session_of(*box)); });
 }
 
-/// Session::feed() returns when all is submitted. Here the GPU is waited for every few steps, so that Ctrl-C does not
-/// leave minutes of a long text on its queue.
-void feed(const Box& box, const Ids& ids) {
-  constexpr size_t kSteps = 4;
-  Core& core = *box->core;
-  run(core, [&](Engine& engine) {
-    Session& session = core.session_of(*box);
-    const size_t n_block = kSteps * engine.chunk();
-    for (size_t first = 0; first < ids.size() || first == 0; first += n_block) {
-      if (first > 0) session.state();
-      session.feed(std::span(ids).subspan(first, std::min(n_block, ids.size() - first)));
-    }
-  });
+/// A session copies what may change, or shares what does not.
+void restore(const Box& box, const State& state) {
+  const auto seen = state.seen();
+  const auto snapshot = seen ? nullptr : state.snapshot();
+  run_on(box, [&](Session& session) { seen ? session.restore(*seen) : session.restore(snapshot); });
 }
 
 nb::ndarray<nb::numpy, float> logits(const Box& box, const Ids& ids, bool each) {
@@ -159,7 +151,7 @@ nb::ndarray<nb::numpy, float> embed(const SharedEngine& engine, const std::vecto
   std::vector<float> vectors = run(*engine.core, [&](Engine& open) {
     if (snapshot == nullptr) return open.embed(texts, options);
     Session before = open.new_session();
-    before.restore(*snapshot);
+    before.restore(snapshot);
     return open.embed(texts, options, &before);
   });
   const size_t n_values = size_t(engine.info.n_embd) * (options.pooling == Pooling::state ? engine.info.head_size : 1);
@@ -197,7 +189,9 @@ nb::dict memory(const SharedEngine& engine) {
 
 void bind_session(nb::module_& module) {
   nb::class_<SessionBox>(module, "Session", "One text and its state on the GPU.")
-      .def("feed", &feed, "ids"_a)
+      .def(
+          "feed", [](const Box& box, const Ids& ids) { run_on(box, [&](Session& session) { session.feed(ids); }); },
+          "ids"_a)
       .def("logits", &logits, "ids"_a, "each"_a)
       .def(
           "score",
@@ -224,13 +218,7 @@ void bind_session(nb::module_& module) {
              Core& core = *box->core;
              return run(core, [&](Engine& engine) { return State(core.session_of(*box).snapshot(), engine.model()); });
            })
-      .def(
-          "restore",
-          [](const Box& box, const State& state) {
-            const auto snapshot = state.snapshot();
-            run_on(box, [&](Session& session) { session.restore(*snapshot); });
-          },
-          "state"_a)
+      .def("restore", &restore, "state"_a)
       .def(
           "save",
           [](const Box& box, const std::filesystem::path& path) {

@@ -35,7 +35,7 @@ std::vector<Completion> continue_texts(Core& core, Engine& engine, const JobInpu
         sessions.push_back(sessions.front().fork());
       } else {
         sessions.push_back(engine.new_session());
-        if (input.prefix) sessions.back().restore(*input.prefix);
+        if (input.prefix) sessions.back().restore(input.prefix);
       }
       requests.push_back({&sessions.back(), input.texts[first + i], input.options[first + i]});
     }

@@ -52,12 +52,20 @@ State::State(std::array<FloatArray, 3> parts, bool copy) : snapshot_(std::make_s
   }
 }
 
+SessionSnapshot& State::writable() {
+  if (!is_seen_ && snapshot_.use_count() > 1) snapshot_ = std::make_shared<SessionSnapshot>(*snapshot_);
+  return *snapshot_;
+}
+
 float* State::data(Part part) {
-  return borrowed_[part].is_valid() ? borrowed_[part].data() : values_of(snapshot_->state, part).data();
+  if (borrowed_[part].is_valid()) return borrowed_[part].data();
+  SessionSnapshot& mine = writable();
+  is_seen_ = true;
+  return values_of(mine.state, part).data();
 }
 
 std::shared_ptr<const SessionSnapshot> State::snapshot() const {
-  if (!borrowed_[time_shift].is_valid()) return snapshot_;
+  if (!is_seen_ && !borrowed_[time_shift].is_valid()) return snapshot_;
   auto whole = std::make_shared<SessionSnapshot>(*snapshot_);
   for (const Part part : kParts) {
     const FloatArray& array = borrowed_[part];
@@ -68,11 +76,11 @@ std::shared_ptr<const SessionSnapshot> State::snapshot() const {
 
 void bind_state(nb::module_& module) {
   const auto rest = [](auto member) {
-    return [member](State & state) -> auto& { return state.rest().*member; };
+    return [member](const State& state) -> const auto& { return state.rest().*member; };
   };
   const auto set = [](auto member) {
     return [member](State& state, std::decay_t<decltype(state.rest().*member)> value) {
-      state.rest().*member = std::move(value);
+      state.writable().*member = std::move(value);
     };
   };
   nb::class_<State>(module, "State", "A text's state; its arrays are views of this object's memory.")
@@ -89,8 +97,8 @@ void bind_state(nb::module_& module) {
       .def_prop_rw("pending", rest(&SessionSnapshot::pending), set(&SessionSnapshot::pending), nb::arg().none())
       .def_prop_rw(
           "undecoded",
-          [](State& state) { return nb::bytes(state.rest().undecoded.data(), state.rest().undecoded.size()); },
-          [](State& state, const nb::bytes& bytes) { state.rest().undecoded.assign(bytes.c_str(), bytes.size()); })
+          [](const State& state) { return nb::bytes(state.rest().undecoded.data(), state.rest().undecoded.size()); },
+          [](State& state, const nb::bytes& bytes) { state.writable().undecoded.assign(bytes.c_str(), bytes.size()); })
       .def_prop_rw("counts", rest(&SessionSnapshot::counts), set(&SessionSnapshot::counts))
       .def_prop_rw("mirostat_mu", rest(&SessionSnapshot::mirostat_mu), set(&SessionSnapshot::mirostat_mu))
       .def_prop_rw("history", rest(&SessionSnapshot::history), set(&SessionSnapshot::history));

@@ -25,14 +25,20 @@ class State {
   State(std::array<FloatArray, 3> parts, bool copy);
 
   const Shape& shape(Part part) const { return shapes_[part]; }
+  /// Of an array that Python may write to from here on.
   float* data(Part part);
-  /// Copies nothing but arrays that are borrowed.
+  /// What this is now and will never be anything else: a copy where Python may write to the arrays.
   std::shared_ptr<const SessionSnapshot> snapshot() const;
+  /// What this is now, without a copy, where Python may write to it; else null.
+  std::shared_ptr<const SessionSnapshot> seen() const { return is_seen_ ? snapshot_ : nullptr; }
   /// All but the arrays.
-  SessionSnapshot& rest() { return *snapshot_; }
+  const SessionSnapshot& rest() const { return *snapshot_; }
+  SessionSnapshot& writable();
 
  private:
+  // Shared with sessions, which rely on it, only until Python sees its arrays.
   std::shared_ptr<SessionSnapshot> snapshot_;
+  bool is_seen_ = false;
   std::array<Shape, 3> shapes_;
   std::array<FloatArray, 3> borrowed_;  // empty where the snapshot's own arrays are used
 };

@@ -58,6 +58,10 @@ def test_cache(model):
         first[0] = 1
     assert model.embed("a text that nobody else embeds", pooling="mean").tobytes() != first.tobytes()
     assert model.embed("nor this", cache=False).flags.writeable
+    ids = model.tokenize("these are ids")
+    vector = model.embed(ids)
+    for same in (list(ids), tuple(ids), np.array(ids, np.int64)):  # a hit copies nothing
+        assert np.shares_memory(model.embed(same), vector)
 
 
 def test_threads_and_asyncio(model):

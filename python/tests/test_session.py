@@ -6,6 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 import ravenwing
@@ -133,3 +134,44 @@ def test_cancelled_task_ends_the_generation(model):
 
     asyncio.run(main())
     assert model.generate(BEGINNING, max_tokens=1).ids
+
+
+def test_what_a_state_becomes_later_is_nothing_to_the_session(model, monkeypatch):
+    """A session goes back to what it was restored from when the GPU is lost: a change of the arrays must not be there."""
+    long = model.tokenize(BEGINNING)[:1] * 16
+    expected = []
+    with model.session() as session:
+        for text in (BEGINNING, "The cat"):
+            session.reset()
+            session.feed(text)
+            session.feed(long)
+            expected.append(session.state)
+    monkeypatch.setenv("RAVENWING_TEST_WATCHDOG", "8,0")  # the GPU is lost in a step of more tokens
+    with ravenwing.Model(max_sessions=3, exact=True, chunk=16, pipeline_cache=False) as fragile:
+        sessions = [fragile.session(), fragile.session()]
+        unseen, seen = fragile.state(BEGINNING), fragile.state("The cat")
+        arrays = seen.wkv
+        for session, state in zip(sessions, (unseen, seen)):
+            session.restore(state)
+        before = arrays.copy()
+        unseen.wkv[:] = 0
+        arrays[:] = 1
+        assert np.array_equal(unseen.wkv, np.zeros_like(before)) and np.array_equal(seen.wkv, np.ones_like(before))
+        with pytest.warns(RuntimeWarning, match="was lost in a step of 16 tokens"):
+            for session in sessions:
+                session.feed(long)
+            found = [session.state for session in sessions]
+        assert found == expected and [state.n_tokens for state in found] == [state.n_tokens for state in expected]
+
+
+def test_a_prefix_that_was_looked_at(model):
+    state = model.state(BEGINNING)
+    expected = model.generate([" there", " and"], max_tokens=3, temperature=0, prefix=state)
+    assert state.wkv.any()
+    found = model.generate([" there", " and"], max_tokens=3, temperature=0, prefix=state)
+    assert [one.ids for one in found] == [one.ids for one in expected]
+    changed = state.copy()
+    changed._core.n_tokens = 7
+    with model.session(prefix=changed) as session:
+        changed._core.n_tokens = 8  # of the state alone
+        assert session.n_tokens == 7

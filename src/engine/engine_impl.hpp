@@ -83,6 +83,10 @@ struct Session::Impl {
   void rebuild();
   void rebuild(size_t n_fed, size_t n_drawn, float mirostat_mu);
   SessionSnapshot snapshot();
+  /// Throws Error{bad_request} for a snapshot that is not of such a model.
+  void check(const SessionSnapshot& snapshot) const;
+  /// `kept` is called once the GPU's part is on its way; it gives what `snapshot` is or a copy of it.
+  void restore(const SessionSnapshot& snapshot, const std::function<std::shared_ptr<const SessionSnapshot>()>& kept);
   /// Feeds as many of the ids as a step has room for, notes nothing, and reads the logits after each.
   std::vector<float> logits_of_step(std::span<const uint32_t> ids);
   /// Adds to the history.

@@ -79,8 +79,10 @@ void Session::Impl::shorten_past() {
 void Session::Impl::rebuild() { rebuild(past.tokens.size(), past.drawn.size(), past.mirostat_mu); }
 
 void Session::Impl::rebuild(size_t n_fed, size_t n_drawn, float mirostat_mu) {
-  engine.runner.reset_slot(slot);
-  if (past.base) engine.runner.write_state(slot, past.base->state);
+  if (past.base)
+    engine.runner.write_slot(slot, *past.base);
+  else
+    engine.runner.reset_slot(slot);
   submit(std::span(past.tokens).first(n_fed));
   const std::vector<float> counts = past.counts(n_drawn, engine.runner.config().n_vocab);
   if (!counts.empty()) engine.runner.write_counts(slot, counts);

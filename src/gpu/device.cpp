@@ -38,7 +38,7 @@ struct Device::Errors {
 
 namespace {
 
-constexpr uint64_t kSmallReadBytes = 64 << 10, kKeptReadBytes = 64 << 20;
+constexpr uint64_t kSmallReadBytes = 64 << 10, kKeptBytes = 64 << 20;
 
 constexpr std::string_view kSmallerText = "a smaller quantisation of the model or fewer sessions take less";
 
@@ -118,6 +118,12 @@ void store_blob(std::span<const std::byte> key, std::span<const std::byte> value
   } catch (const std::exception&) {
     return;  // it will be compiled again
   }
+}
+
+/// Ready once the GPU is done with the buffer.
+wgpu::Future map_for_writing(const wgpu::Buffer& buffer) {
+  return buffer.MapAsync(wgpu::MapMode::Write, 0, wgpu::kWholeMapSize, wgpu::CallbackMode::WaitAnyOnly,
+                         [](wgpu::MapAsyncStatus, wgpu::StringView) {});
 }
 
 }  // namespace
@@ -207,6 +213,7 @@ Device::Device(FoundAdapter found, const DeviceOptions& options) : errors_(std::
 
 Device::~Device() {
   kept_read_ = {};
+  kept_stage_ = {};
   if (device_) device_.Destroy();
   // Destruction delivers the callbacks that are still due; they use errors_.
   instance_.ProcessEvents();
@@ -267,7 +274,7 @@ void Device::read(const BufferView& view, const std::function<void(std::span<con
   const wgpu::BufferUsage usage = wgpu::BufferUsage::MapRead | wgpu::BufferUsage::CopyDst;
   // Logits and states are read again and again: what holds them stays, but for the largest.
   Buffer large;
-  if (size > kKeptReadBytes)
+  if (size > kKeptBytes)
     large = create_buffer(size, usage, Account::staging, "read");
   else if (!kept_read_ || kept_read_.size() < size)
     kept_read_ = create_buffer(std::max<uint64_t>(kSmallReadBytes, size), usage, Account::staging, "read");
@@ -286,7 +293,45 @@ void Device::read(const BufferView& view, const std::function<void(std::span<con
   visit({static_cast<const std::byte*>(staging.GetConstMappedRange(0, size)), view.size});
 }
 
+Device::Stage Device::make_stage(uint64_t size) {
+  Stage stage{create_buffer(size, wgpu::BufferUsage::MapWrite | wgpu::BufferUsage::CopySrc, Account::staging, "stage")};
+  stage.mapping = map_for_writing(stage.buffer.handle());
+  return stage;
+}
+
+void Device::stage(uint64_t size, const std::function<void(std::span<std::byte>)>& fill,
+                   const std::function<void(const wgpu::CommandEncoder&, const wgpu::Buffer&)>& copy) {
+  // Making a buffer and touching its pages for the first time takes longer than filling it: it stays, unless it is
+  // large.
+  Stage large;
+  if (size > kKeptBytes)
+    large = make_stage(size);
+  else if (!kept_stage_.buffer || kept_stage_.buffer.size() < size)
+    kept_stage_ = make_stage(size);
+  Stage& stage = large.buffer ? large : kept_stage_;
+  const wgpu::Buffer& buffer = stage.buffer.handle();
+  wait(stage.mapping);
+  check();
+  auto* const bytes = static_cast<std::byte*>(buffer.GetMappedRange());
+  if (bytes == nullptr) {
+    stage = {};
+    fail(ErrorCode::out_of_memory, "[device] no staging memory could be mapped");
+  }
+  fill({bytes, size});
+  buffer.Unmap();
+  const wgpu::CommandEncoder encoder = device_.CreateCommandEncoder();
+  copy(encoder, buffer);
+  submit(encoder.Finish());
+  if (!large.buffer) stage.mapping = map_for_writing(buffer);
+}
+
 void Device::wait(wgpu::Future future) { instance_.WaitAny(future, UINT64_MAX); }
+
+wgpu::Future Device::mark() {
+  // One that nobody waits for ends with a later check().
+  return queue_.OnSubmittedWorkDone(wgpu::CallbackMode::AllowProcessEvents,
+                                    [](wgpu::QueueWorkDoneStatus, wgpu::StringView) {});
+}
 
 void Device::wait_idle() {
   wait(queue_.OnSubmittedWorkDone(wgpu::CallbackMode::WaitAnyOnly, [](wgpu::QueueWorkDoneStatus, wgpu::StringView) {}));

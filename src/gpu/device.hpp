@@ -130,8 +130,14 @@ class Device {
   std::vector<std::byte> read(const BufferView& view);
   /// The same, where the copy lies: visit() may not read in turn.
   void read(const BufferView& view, const std::function<void(std::span<const std::byte>)>& visit);
+  /// The other way: fill() writes `size` bytes where the GPU sees them, copy() records what they are copied to. What
+  /// was staged before must have been copied, which is waited for.
+  void stage(uint64_t size, const std::function<void(std::span<std::byte>)>& fill,
+             const std::function<void(const wgpu::CommandEncoder&, const wgpu::Buffer& from)>& copy);
   /// Waits for a future; throws if the device is lost meanwhile.
   void wait(wgpu::Future future);
+  /// Comes when all that is submitted by now is done.
+  wgpu::Future mark();
   /// Waits until all submitted work is done.
   void wait_idle();
   /// Throws what the device's callbacks have stored since the last call.
@@ -156,6 +162,12 @@ class Device {
 
  private:
   struct Errors;
+  /// What a host writes to; mapped, or about to be.
+  struct Stage {
+    Buffer buffer;
+    wgpu::Future mapping{};
+  };
+  Stage make_stage(uint64_t size);
   std::unique_ptr<BlobCache> cache_;  // first: Dawn asks it as long as the device lives
   wgpu::Instance instance_;
   wgpu::Device device_;
@@ -166,8 +178,9 @@ class Device {
   // Shared with the device's callbacks, which may come after ~Device.
   std::shared_ptr<Errors> errors_;
   std::array<std::atomic<uint64_t>, kAccountCount> used_{};
-  uint64_t peak_ = 0;  // of their sum
-  Buffer kept_read_;  // what reads copy to
+  uint64_t peak_ = 0;       // of their sum
+  Buffer kept_read_;        // what reads copy to
+  Stage kept_stage_;        // what stage() copies from
   uint64_t n_buffers_ = 0;  // created or tried
   std::optional<uint64_t> buffer_to_fail_;
   Faults faults_ = Faults::from_environment();

@@ -150,6 +150,8 @@ struct Runner::Impl {
   std::unique_ptr<gpu::Device> device;
   std::unique_ptr<rwkv7::Model> model;
   StepLog log;
+  std::array<wgpu::Future, kernels::kStepsInFlight> marks{};  // of pace(), on this device
+  size_t n_marks = 0;
   uint32_t chunk = 0;
   std::optional<uint32_t> tuned_chunk;
   std::optional<TuningFile> tuning_file;
@@ -215,6 +217,7 @@ void Runner::reopen() {
   impl_->tuner.reset();
   impl_->model.reset();
   impl_->log = {};
+  impl_->n_marks = 0;
   impl_->load();
 }
 
@@ -309,6 +312,13 @@ void Runner::submit(const kernels::StepInput& input) {
   impl_->live().submit(input);
   impl_->sent(input);
 }
+void Runner::pace() {
+  wgpu::Future& mark = impl_->marks[impl_->n_marks % impl_->marks.size()];
+  if (impl_->n_marks >= impl_->marks.size()) impl_->device->wait(mark);
+  impl_->device->check();
+  mark = impl_->device->mark();
+  ++impl_->n_marks;
+}
 void Runner::launch(const kernels::StepInput& input) {
   impl_->live().launch(input);
   impl_->sent(input);
@@ -343,7 +353,7 @@ std::vector<float> Runner::read_wkv(uint32_t layer, uint32_t slot) {
 std::vector<float> Runner::read_logits() { return impl_->read(impl_->live().read_logits()); }
 std::vector<float> Runner::read_logits_of(uint32_t output) { return impl_->read(impl_->live().read_logits_of(output)); }
 
-void Runner::reset_slot(uint32_t slot) { impl_->live().states().reset(slot); }
+void Runner::reset_slot(uint32_t slot) { impl_->live().reset_slot(slot); }
 void Runner::begin_request(uint32_t slot, const kernels::ControlBlock& block) {
   impl_->live().states().begin_request(slot, block);
 }
@@ -356,8 +366,20 @@ SessionState Runner::read_state(uint32_t slot) {
   return {std::move(state.time_shift), std::move(state.wkv), std::move(state.channel_shift)};
 }
 
-void Runner::write_state(uint32_t slot, const SessionState& state) {
-  impl_->live().states().write(slot, {state.time_shift, state.wkv, state.channel_shift});
+SessionSnapshot Runner::read_slot(uint32_t slot) {
+  SessionSnapshot snapshot;
+  rwkv7::SamplingMemory memory;
+  rwkv7::HostState state = impl_->read(impl_->live().states().read(slot, &memory));
+  snapshot.state = {std::move(state.time_shift), std::move(state.wkv), std::move(state.channel_shift)};
+  snapshot.counts = std::move(memory.counts);
+  snapshot.mirostat_mu = memory.mirostat_mu;
+  return snapshot;
+}
+
+void Runner::write_slot(uint32_t slot, const SessionSnapshot& snapshot) {
+  const SessionState& state = snapshot.state;
+  impl_->live().states().write(slot, {state.time_shift, state.wkv, state.channel_shift}, snapshot.counts,
+                               snapshot.mirostat_mu);
 }
 
 std::vector<float> Runner::read_counts(uint32_t slot) { return impl_->read(impl_->live().states().read_counts(slot)); }
@@ -366,7 +388,6 @@ void Runner::write_counts(uint32_t slot, std::span<const float> counts) {
 }
 
 void Runner::copy_slot(uint32_t from, uint32_t to) { impl_->live().states().copy(from, to); }
-float Runner::read_mirostat_mu(uint32_t slot) { return impl_->live().states().read_control(slot).mirostat_mu; }
 void Runner::write_mirostat_mu(uint32_t slot, float mu) { impl_->live().states().write_mirostat_mu(slot, mu); }
 void Runner::checkpoint(uint32_t slot, uint32_t place) { impl_->live().states().checkpoint(slot, place); }
 void Runner::roll_back(uint32_t slot, uint32_t place) { impl_->live().states().roll_back(slot, place); }

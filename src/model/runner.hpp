@@ -65,6 +65,9 @@ class Runner {
   void end_of_answer();
 
   void submit(const kernels::StepInput& input);
+  /// Between steps that nobody takes results of: waits until all but the last kernels::kStepsInFlight are done, so that
+  /// the GPU has enough to do and a cancelled call leaves little. Throws Error{device_lost}.
+  void pace();
   /// Times a step, by dispatches and as a whole. The states advance by several such steps. Needs
   /// EngineOptions::profiling.
   StepProfile profile(const kernels::StepInput& input);
@@ -92,11 +95,12 @@ class Runner {
   void begin_request(uint32_t slot, const kernels::ControlBlock& block);
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   SessionState read_state(uint32_t slot);
-  void write_state(uint32_t slot, const SessionState& state);
+  /// What the GPU has of a snapshot: the state and what sampling remembers.
+  SessionSnapshot read_slot(uint32_t slot);
+  void write_slot(uint32_t slot, const SessionSnapshot& snapshot);
   std::vector<float> read_counts(uint32_t slot);
   void write_counts(uint32_t slot, std::span<const float> counts);
   void copy_slot(uint32_t from, uint32_t to);
-  float read_mirostat_mu(uint32_t slot);
   void write_mirostat_mu(uint32_t slot, float mu);
   /// Keeps a copy of the slot on the GPU, in place 0 or 1; roll_back() puts it back.
   void checkpoint(uint32_t slot, uint32_t place);

@@ -81,6 +81,8 @@ Model::Model(gpu::Device& device, const format::ModelFile& file, const ModelSour
   // Only the memory need be there to know the shaders: they are compiled while it is filled.
   if (options.compile_ahead) {
     for (const Bucket& bucket : {kDecode, Bucket{options_.tokens_max, 1, 1}}) prepare(bucket);
+    gpu::Recorder recorder(pipelines_);
+    begin_states(context(recorder, kDecode));
   }
   if (options.lazy) return;
   load_all(progress);
@@ -236,6 +238,25 @@ void Model::record(const kernels::Context& context, const Readout& readout) {
 void Model::begin_states(const kernels::Context& context) {
   for (const StateArenas::Arena& arena : states_.arenas())
     kernels::begin_states(context, {"begin", arena.states, arena.n_layers, arena.layer_bytes, arena.slot_bytes});
+}
+
+void Model::reset_slot(uint32_t slot) {
+  if (reset_.dispatches().empty()) {
+    gpu::Recorder recorder(pipelines_, reset_);
+    begin_states(context(recorder, kDecode));
+  }
+  const uint32_t any_id = 0;
+  kernels::StepInput input(options_.tokens_max);
+  input.add_chunk({slot, {&any_id, 1}, kernels::kBegins});
+  device_.write(scratch_.step, 0, input.as_bytes());
+  states_.write_control(slot, {});
+  const gpu::BufferView counts = states_.counts_of(slot);
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  encoder.ClearBuffer(counts.buffer, counts.offset, counts.size);
+  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+  reset_.encode(pass);
+  pass.End();
+  device_.submit(encoder.Finish());
 }
 
 void Model::pool(const kernels::Context& context, const Readout& readout) {

@@ -53,6 +53,8 @@ class Model {
   bool has_stalled() const { return stalled_; }
   void forget_stall() { stalled_ = false; }
   StateArenas& states() { return states_; }
+  /// The slot of a text that has not begun: its state is zero, sampling remembers nothing.
+  void reset_slot(uint32_t slot);
   uint32_t tokens_max() const { return options_.tokens_max; }
   /// Rows of logits that one step can give: what a binding holds.
   uint32_t outputs_max() const { return outputs_max_; }
@@ -158,6 +160,7 @@ class Model {
   Scratch scratch_;
   std::optional<kernels::TokenKernel> token_;
   std::map<Bucket, gpu::Plan> plans_;
+  gpu::Plan reset_;  // made with the first reset
   StepCacheUse cache_use_;
   bool stalled_ = false;
   uint32_t last_n_outputs_ = 0;

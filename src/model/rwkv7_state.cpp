@@ -18,17 +18,35 @@ std::vector<float> floats_of(std::span<const std::byte> bytes) {
 }
 
 std::vector<float> floats_of_f16(std::span<const std::byte> bytes) {
-  std::vector<float> values;
-  values.reserve(bytes.size() / 2);
-  for (size_t at = 0; at < bytes.size(); at += 2) values.push_back(f16_to_f32(load_le<uint16_t>(&bytes[at])));
+  const auto* halves = reinterpret_cast<const uint16_t*>(bytes.data());
+  std::vector<float> values(bytes.size() / 2);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = f16_to_f32(halves[i]);
   return values;
 }
 
-std::vector<uint16_t> f16_of(std::span<const float> values) {
-  std::vector<uint16_t> halves(values.size());
-  std::transform(values.begin(), values.end(), halves.begin(), f32_to_finite_f16);
-  return halves;
-}
+/// The bytes of a buffer, one after another.
+class Filler {
+ public:
+  explicit Filler(std::span<std::byte> bytes) : rest_(bytes) {}
+
+  void add(std::span<const std::byte> bytes) { std::copy_n(bytes.data(), bytes.size(), take(bytes.size())); }
+  void add(std::span<const float> values) { add(std::as_bytes(values)); }
+  void add_f16(std::span<const float> values) {
+    auto* const halves = reinterpret_cast<uint16_t*>(take(values.size() * 2));
+    for (size_t i = 0; i < values.size(); ++i) halves[i] = f32_to_finite_f16(values[i]);
+  }
+  void add_zeros(size_t n_bytes) { std::fill_n(take(n_bytes), n_bytes, std::byte{0}); }
+
+ private:
+  std::byte* take(size_t n) {
+    RAVENWING_CHECK(n <= rest_.size());
+    std::byte* const at = rest_.data();
+    rest_ = rest_.subspan(n);
+    return at;
+  }
+
+  std::span<std::byte> rest_;
+};
 
 }  // namespace
 
@@ -68,8 +86,14 @@ std::vector<StateArenas::Arena> StateArenas::arenas() const {
     const uint32_t n_layers = std::min(layers_per_arena_, config_.n_layer - i * layers_per_arena_);
     arenas.push_back({wkv_[i], n_layers, n_slots_ * wkv_slot_bytes(), wkv_slot_bytes()});
   }
-  arenas.push_back(
-      {shifts_, 2 * config_.n_layer, round_up(n_slots_ * shift_slot_bytes(), kBindingAlignment), shift_slot_bytes()});
+  // The shift states of many sequences may be more than one binding takes.
+  const uint64_t shift_bytes = round_up(n_slots_ * shift_slot_bytes(), kBindingAlignment);
+  const auto n_bound =
+      uint32_t(std::clamp<uint64_t>(device_.limits().binding_bytes_max / shift_bytes, 1, 2 * config_.n_layer));
+  for (uint32_t first = 0; first < 2 * config_.n_layer; first += n_bound) {
+    const uint32_t n = std::min(n_bound, 2 * config_.n_layer - first);
+    arenas.push_back({{shifts_, first * shift_bytes, n * shift_bytes}, n, shift_bytes, shift_slot_bytes()});
+  }
   return arenas;
 }
 
@@ -85,16 +109,6 @@ void StateArenas::for_each_stretch(uint32_t slot, Visit visit) const {
     visit(wkv_[layer / layers_per_arena_], wkv(layer).offset + slot * wkv_slot_bytes(), wkv_slot_bytes());
   for (uint32_t index = 0; index < 2 * config_.n_layer; ++index)
     visit(shifts_, shift(index).offset + slot * shift_slot_bytes(), shift_slot_bytes());
-}
-
-void StateArenas::reset(uint32_t slot) {
-  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
-    encoder.ClearBuffer(buffer.handle(), offset, bytes);
-  });
-  encoder.ClearBuffer(counts_.handle(), counts_of(slot).offset, counts_slot_bytes());
-  device_.submit(encoder.Finish());
-  write_control(slot, {});
 }
 
 /// What copies of a slot hold: its state, and what sampling keeps of its text.
@@ -121,13 +135,17 @@ void StateArenas::copy_out(uint32_t slot, const gpu::Buffer& to) {
   device_.submit(encoder.Finish());
 }
 
-void StateArenas::copy_in(const gpu::Buffer& from, uint32_t slot) {
-  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+void StateArenas::copy_in(const wgpu::CommandEncoder& encoder, const wgpu::Buffer& from, uint32_t slot) const {
   uint64_t at = 0;
   for_each_kept(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t bytes) {
-    encoder.CopyBufferToBuffer(from.handle(), at, buffer.handle(), offset, bytes);
+    encoder.CopyBufferToBuffer(from, at, buffer.handle(), offset, bytes);
     at += bytes;
   });
+}
+
+void StateArenas::copy_in(const gpu::Buffer& from, uint32_t slot) {
+  const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
+  copy_in(encoder, from.handle(), slot);
   device_.submit(encoder.Finish());
 }
 
@@ -198,19 +216,25 @@ kernels::ControlBlock StateArenas::read_control(uint32_t slot) {
   return block;
 }
 
-HostState StateArenas::read(uint32_t slot) {
+HostState StateArenas::read(uint32_t slot, SamplingMemory* memory) {
   // In one piece: a wait for each stretch would take longer than the bytes.
-  const uint64_t wkv_bytes = config_.n_layer * wkv_slot_bytes(), shift_bytes = shift_slot_bytes();
+  const uint64_t wkv_bytes = config_.n_layer * wkv_slot_bytes();
+  const size_t n_shift = config_.n_embd;
   make_passage();
   copy_out(slot, passage_);
   HostState state;
-  device_.read({passage_, 0, wkv_bytes + 2 * config_.n_layer * shift_bytes}, [&](std::span<const std::byte> bytes) {
+  state.time_shift.reserve(config_.n_layer * n_shift);
+  state.channel_shift.reserve(config_.n_layer * n_shift);
+  device_.read({passage_, 0, memory == nullptr ? state_bytes() : kept_bytes()}, [&](std::span<const std::byte> bytes) {
     state.wkv = values_of(bytes.first(wkv_bytes));
     const auto* at = reinterpret_cast<const float*>(bytes.data() + wkv_bytes);
-    for (uint32_t layer = 0; layer < config_.n_layer; ++layer, at += 2 * size_t(config_.n_embd)) {
-      state.time_shift.insert(state.time_shift.end(), at, at + config_.n_embd);
-      state.channel_shift.insert(state.channel_shift.end(), at + config_.n_embd, at + 2 * size_t(config_.n_embd));
+    for (uint32_t layer = 0; layer < config_.n_layer; ++layer, at += 2 * n_shift) {
+      state.time_shift.insert(state.time_shift.end(), at, at + n_shift);
+      state.channel_shift.insert(state.channel_shift.end(), at + n_shift, at + 2 * n_shift);
     }
+    if (memory == nullptr) return;
+    memory->counts.assign(at, at + config_.n_vocab);
+    memory->mirostat_mu = at[config_.n_vocab + offsetof(kernels::ControlBlock, mirostat_mu) / sizeof(float)];
   });
   return state;
 }
@@ -226,24 +250,29 @@ std::vector<float> StateArenas::values_of(std::span<const std::byte> wkv) const 
   return storage_ == StateStorage::f16 ? floats_of_f16(wkv) : floats_of(wkv);
 }
 
-void StateArenas::write(uint32_t slot, const HostState& state) {
-  const size_t n_wkv = wkv_values(), n_shift = config_.n_embd;
-  RAVENWING_CHECK(state.wkv.size() == n_wkv * config_.n_layer && state.time_shift.size() == n_shift * config_.n_layer &&
-                  state.channel_shift.size() == n_shift * config_.n_layer);
-  const bool halved = storage_ == StateStorage::f16;
-  const std::vector<uint16_t> halves = halved ? f16_of(state.wkv) : std::vector<uint16_t>();
-  uint32_t i = 0;
-  for_each_stretch(slot, [&](const gpu::Buffer& buffer, uint64_t offset, uint64_t) {
-    const uint32_t shift_index = i - config_.n_layer;
-    const std::vector<float>& shifts = shift_index % 2 == 0 ? state.time_shift : state.channel_shift;
-    if (i >= config_.n_layer)
-      device_.write(buffer, offset, std::as_bytes(std::span(shifts).subspan(shift_index / 2 * n_shift, n_shift)));
-    else if (halved)
-      device_.write(buffer, offset, std::as_bytes(std::span(halves).subspan(i * n_wkv, n_wkv)));
+void StateArenas::write(uint32_t slot, const StateView& state, std::span<const float> counts, float mirostat_mu) {
+  const size_t n_shift = config_.n_embd;
+  RAVENWING_CHECK(slot < n_slots_ && state.wkv.size() == wkv_values() * config_.n_layer &&
+                  state.time_shift.size() == n_shift * config_.n_layer &&
+                  state.channel_shift.size() == n_shift * config_.n_layer &&
+                  (counts.empty() || counts.size_bytes() == counts_slot_bytes()));
+  kernels::ControlBlock block;
+  block.mirostat_mu = mirostat_mu;
+  const auto fill = [&](std::span<std::byte> bytes) {  // in the order of for_each_kept()
+    Filler filler(bytes);
+    if (storage_ == StateStorage::f16)
+      filler.add_f16(state.wkv);
     else
-      device_.write(buffer, offset, std::as_bytes(std::span(state.wkv).subspan(i * n_wkv, n_wkv)));
-    ++i;
-  });
+      filler.add(state.wkv);
+    for (uint32_t layer = 0; layer < config_.n_layer; ++layer) {
+      filler.add(state.time_shift.subspan(layer * n_shift, n_shift));
+      filler.add(state.channel_shift.subspan(layer * n_shift, n_shift));
+    }
+    counts.empty() ? filler.add_zeros(counts_slot_bytes()) : filler.add(counts);
+    filler.add(std::as_bytes(std::span(&block, 1)));
+  };
+  device_.stage(kept_bytes(), fill,
+                [&](const wgpu::CommandEncoder& encoder, const wgpu::Buffer& from) { copy_in(encoder, from, slot); });
 }
 
 }  // namespace ravenwing::rwkv7

@@ -16,9 +16,24 @@ struct HostState {
   std::vector<float> channel_shift;  // [n_layer, n_embd]
 };
 
+/// The same where it lies.
+struct StateView {
+  StateView(std::span<const float> time, std::span<const float> states, std::span<const float> channel)
+      : time_shift(time), wkv(states), channel_shift(channel) {}
+  StateView(const HostState& state)  // NOLINT: a state is its own view
+      : StateView(state.time_shift, state.wkv, state.channel_shift) {}
+  std::span<const float> time_shift, wkv, channel_shift;
+};
+
+/// What sampling remembers of a text.
+struct SamplingMemory {
+  std::vector<float> counts;  // [n_vocab]
+  float mirostat_mu = 0;
+};
+
 /// wkv states, [layer][slot][head][i][j], f32 or f16, in as few arenas as bindings allow; the shift states of all
 /// layers in one more. For sampling: control blocks, counts of generated tokens (4 * n_vocab bytes a slot) and
-/// additions to logits (16 KiB a slot). What sampling remembers of a text is its counts and its control block.
+/// additions to logits (16 KiB a slot). What sampling remembers of a text is in its counts and its control block.
 class StateArenas {
  public:
   static constexpr uint32_t kPlaces = 2;  // of checkpoints of a slot
@@ -45,8 +60,6 @@ class StateArenas {
   gpu::BufferView counts_of(uint32_t slot) const;
   const gpu::Buffer& additions() const { return additions_; }
 
-  /// The state of a text that has not begun: zero.
-  void reset(uint32_t slot);
   void copy(uint32_t from, uint32_t to);
   /// Keeps a copy of the slot, in one of two places per slot; the memory of both is made with the first.
   void checkpoint(uint32_t slot, uint32_t place);
@@ -58,14 +71,16 @@ class StateArenas {
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   kernels::ControlBlock read_control(uint32_t slot);
   void write_mirostat_mu(uint32_t slot, float mu);
-  /// In float, whatever the storage; write() rounds to it.
-  HostState read(uint32_t slot);
+  /// In float, whatever the storage. `memory`: to be filled, too.
+  HostState read(uint32_t slot, SamplingMemory* memory = nullptr);
   /// Of one layer: [n_head, head_size, head_size].
   std::vector<float> read_wkv(uint32_t layer, uint32_t slot);
   /// What penalties count: [n_vocab].
   std::vector<float> read_counts(uint32_t slot);
   void write_counts(uint32_t slot, std::span<const float> counts);
-  void write(uint32_t slot, const HostState& state);
+  /// Makes the slot that of a text which stands there; rounds to the storage. No counts: all 0. The rest of the control
+  /// block is as in a new one.
+  void write(uint32_t slot, const StateView& state, std::span<const float> counts = {}, float mirostat_mu = 0);
 
  private:
   gpu::BufferView shift(uint32_t index) const;
@@ -79,10 +94,12 @@ class StateArenas {
   template <typename Visit>
   void for_each_kept(uint32_t slot, Visit visit) const;
   uint64_t kept_bytes() const;
+  uint64_t state_bytes() const { return config_.n_layer * (wkv_slot_bytes() + 2 * shift_slot_bytes()); }
   void make_passage();
   /// Of wkv states as the storage has them.
   std::vector<float> values_of(std::span<const std::byte> wkv) const;
   void copy_out(uint32_t slot, const gpu::Buffer& to);
+  void copy_in(const wgpu::CommandEncoder& encoder, const wgpu::Buffer& from, uint32_t slot) const;
   void copy_in(const gpu::Buffer& from, uint32_t slot);
   template <typename Visit>
   void for_each_stretch(uint32_t slot, Visit visit) const;

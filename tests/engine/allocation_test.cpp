@@ -15,13 +15,14 @@ namespace {
 
 struct Counts {
   bool on = false;
-  size_t n_allocations = 0, n_gpu_objects = 0, n_submits = 0;
+  size_t n_allocations = 0, n_allocated_bytes = 0, n_gpu_objects = 0, n_submits = 0;
+  size_t n_queue_writes = 0, n_clears = 0, n_copies = 0, n_waits = 0;
 };
 // One thread uses an engine; its own worker threads, which must not write here, are gone after loading.
 Counts counts;
 
-void count(size_t& counter) {
-  if (counts.on) ++counter;
+void count(size_t& counter, size_t n = 1) {
+  if (counts.on) counter += n;
 }
 
 }  // namespace
@@ -35,17 +36,25 @@ void* __real_wgpuDeviceCreateBuffer(void* device, const void* descriptor);
 void* __real_wgpuDeviceCreateBindGroup(void* device, const void* descriptor);
 
 void __real_wgpuQueueSubmit(void* queue, size_t n, const void* commands);
+void __real_wgpuQueueWriteBuffer(void* queue, void* buffer, uint64_t offset, const void* data, size_t n);
+void __real_wgpuCommandEncoderClearBuffer(void* encoder, void* buffer, uint64_t offset, uint64_t n);
+void __real_wgpuCommandEncoderCopyBufferToBuffer(void* encoder, void* from, uint64_t from_offset, void* to,
+                                                 uint64_t to_offset, uint64_t n);
+uint32_t __real_wgpuInstanceWaitAny(void* instance, size_t n, void* futures, uint64_t timeout_ns);
 
 void* __wrap__Znwm(size_t n) {
   count(counts.n_allocations);
+  count(counts.n_allocated_bytes, n);
   return __real__Znwm(n);
 }
 void* __wrap__Znam(size_t n) {
   count(counts.n_allocations);
+  count(counts.n_allocated_bytes, n);
   return __real__Znam(n);
 }
 void* __wrap__ZnwmSt11align_val_t(size_t n, std::align_val_t alignment) {
   count(counts.n_allocations);
+  count(counts.n_allocated_bytes, n);
   return __real__ZnwmSt11align_val_t(n, alignment);
 }
 void* __wrap_wgpuDeviceCreateBuffer(void* device, const void* descriptor) {
@@ -59,6 +68,23 @@ void* __wrap_wgpuDeviceCreateBindGroup(void* device, const void* descriptor) {
 void __wrap_wgpuQueueSubmit(void* queue, size_t n, const void* commands) {
   count(counts.n_submits);
   __real_wgpuQueueSubmit(queue, n, commands);
+}
+void __wrap_wgpuQueueWriteBuffer(void* queue, void* buffer, uint64_t offset, const void* data, size_t n) {
+  count(counts.n_queue_writes);
+  __real_wgpuQueueWriteBuffer(queue, buffer, offset, data, n);
+}
+void __wrap_wgpuCommandEncoderClearBuffer(void* encoder, void* buffer, uint64_t offset, uint64_t n) {
+  count(counts.n_clears);
+  __real_wgpuCommandEncoderClearBuffer(encoder, buffer, offset, n);
+}
+void __wrap_wgpuCommandEncoderCopyBufferToBuffer(void* encoder, void* from, uint64_t from_offset, void* to,
+                                                 uint64_t to_offset, uint64_t n) {
+  count(counts.n_copies);
+  __real_wgpuCommandEncoderCopyBufferToBuffer(encoder, from, from_offset, to, to_offset, n);
+}
+uint32_t __wrap_wgpuInstanceWaitAny(void* instance, size_t n, void* futures, uint64_t timeout_ns) {
+  count(counts.n_waits);
+  return __real_wgpuInstanceWaitAny(instance, n, futures, timeout_ns);
 }
 }
 // NOLINTEND
@@ -126,5 +152,67 @@ TEST_SUITE("allocation") {
       // Four steps, and the copy of the state that a callback may make necessary.
       CHECK(n_at_first == (needs_host ? 1 : 4 + 1));
     }
+  }
+
+  TEST_CASE("a state goes to the GPU and comes back in one piece, copied once on the host") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const ModelInfo& model = engine->model();
+    Session session = engine->new_session(), other = engine->new_session();
+    session.feed(prompt("Once upon a time"));
+    const auto snapshot = std::make_shared<const SessionSnapshot>(session.snapshot());
+    const size_t state_bytes = snapshot->state.wkv.size() * 4;
+    // Counts and control block too; a layer has a wkv state and two shifts.
+    const size_t n_copies = 3 * size_t(model.n_layer) + 2;
+    for (const bool first : {true, false}) {
+      counts = {.on = true};
+      other.restore(snapshot);
+      counts.on = false;
+      if (first) continue;  // which makes the buffer
+      CHECK(counts.n_copies == n_copies);
+      CHECK(counts.n_submits == 1);
+      CHECK(counts.n_queue_writes + counts.n_clears + counts.n_gpu_objects == 0);
+      CHECK(counts.n_allocated_bytes < state_bytes / 10);
+    }
+    counts = {.on = true};
+    const SessionSnapshot again = other.snapshot();
+    counts.on = false;
+    CHECK(counts.n_copies == n_copies + 1);
+    CHECK(counts.n_submits == 2);
+    CHECK(counts.n_gpu_objects == 0);
+    CHECK(counts.n_allocated_bytes > state_bytes);
+    CHECK(counts.n_allocated_bytes < state_bytes * 3 / 2);
+    check_same(again, *snapshot);
+  }
+
+  TEST_CASE("a reset takes one submit, whatever the layers") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session session = engine->new_session();
+    counts = {.on = true};
+    session.reset();
+    counts.on = false;
+    CHECK(counts.n_submits == 1);
+    CHECK(counts.n_clears + counts.n_queue_writes <= 3);
+    CHECK(counts.n_copies + counts.n_gpu_objects + counts.n_waits == 0);
+  }
+
+  TEST_CASE("feeding a long text waits for steps that are some behind, and reads nothing") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session session = engine->new_session();
+    constexpr size_t kSteps = 6;
+    const std::vector<uint32_t> ids(kSteps * engine->chunk(), prompt("the").front());
+    counts = {.on = true};
+    session.feed(ids);
+    counts.on = false;
+    CHECK(counts.n_submits == kSteps);
+    CHECK(counts.n_waits >= kSteps - 4);
+    CHECK(counts.n_copies == 0);
+    counts = {.on = true};
+    session.wait();
+    counts.on = false;
+    CHECK(counts.n_waits == 1);
+    CHECK(counts.n_copies + counts.n_submits == 0);
   }
 }

@@ -158,6 +158,29 @@ TEST_SUITE("recovery") {
     CHECK(watched.told.size() == 1);
   }
 
+  TEST_CASE("a session that shares the snapshot it was restored from comes back; restoring finds the loss") {
+    if (exact_engine() == nullptr) return;
+    const auto all = long_text();
+    const auto ids = std::span(all).first(16);
+    std::shared_ptr<const SessionSnapshot> before;
+    SessionSnapshot expected;
+    {
+      Session session = exact_engine()->new_session();
+      session.feed(prompt("The king"));
+      before = std::make_shared<const SessionSnapshot>(session.snapshot());
+      session.feed(ids);
+      expected = session.snapshot();
+    }
+    Watched watched(8, 0);
+    Session lost = watched.engine->new_session(), restored = watched.engine->new_session();
+    lost.restore(before);
+    lost.feed(ids);
+    restored.restore(expected);
+    CHECK(watched.told.size() == 1);
+    test::check_same(lost.snapshot(), expected);
+    test::check_same(restored.snapshot(), expected);
+  }
+
   TEST_CASE("a token whose workgroups do not run at a time costs time and nothing else") {
     if (exact_engine() == nullptr) return;
     const auto use = [](Engine& engine) {

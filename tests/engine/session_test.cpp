@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <memory>
 
 #include "engine/support.hpp"
 
@@ -198,6 +200,87 @@ TEST_SUITE("session") {
     CHECK(code_of([&] { session.save(folder.path / "no folder" / "a"); }) == ErrorCode::bad_file);
     session.save(file);
     CHECK(bytes_of(file) != before);
+  }
+
+  TEST_CASE("sessions restored one after the other, and while others run, are what was restored") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session first = engine->new_session(), second = engine->new_session(), third = engine->new_session();
+    first.feed(prompt("Once upon a time there was a king"));
+    second.feed(prompt("The cat"));
+    const SessionSnapshot king = first.snapshot(), cat = second.snapshot();
+    REQUIRE(king.state.wkv != cat.state.wkv);
+    const auto ids = prompt(" and");
+    const Completion of_king = first.generate(ids, greedy(12)), of_cat = second.generate(ids, greedy(12));
+    // Nothing waits in between: the memory that the first goes through is filled again for the next.
+    first.restore(cat);
+    second.restore(std::make_shared<const SessionSnapshot>(king));
+    third.restore(cat);
+    test::check_same(first.snapshot(), cat);
+    test::check_same(second.snapshot(), king);
+    test::check_same(third.snapshot(), cat);
+
+    GenerateOptions options = greedy(12);
+    size_t n_pieces = 0;
+    options.on_text = [&](std::string_view) {
+      third.restore(++n_pieces % 2 == 0 ? cat : king);  // steps of the two are on their way
+      return true;
+    };
+    const std::vector<Request> requests = {{&first, ids, greedy(12)}, {&second, ids, options}};
+    const std::vector<Completion> completions = engine->generate(requests);
+    CHECK(completions[0].ids == of_cat.ids);
+    CHECK(completions[1].ids == of_king.ids);
+    REQUIRE(n_pieces > 4);
+    test::check_same(third.snapshot(), n_pieces % 2 == 0 ? cat : king);
+    CHECK(third.generate(ids, greedy(12)).ids == (n_pieces % 2 == 0 ? of_cat : of_king).ids);
+  }
+
+  TEST_CASE("a snapshot that does not fit leaves the session as it is, with all that sampling remembers") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    GenerateOptions options = greedy(6);
+    options.sampler = {.temperature = 1, .seed = 3, .presence_penalty = 2, .mirostat_tau = 4};
+    Session session = engine->new_session();
+    session.generate(prompt("Once upon a time"), options);
+    const SessionSnapshot before = session.snapshot();
+    CHECK(before.mirostat_mu != 0);
+    const auto refused = [&](auto change) {
+      SessionSnapshot wrong = engine->new_session().snapshot();
+      change(wrong);
+      CHECK(code_of([&] { session.restore(wrong); }) == ErrorCode::bad_request);
+      const auto shared = std::make_shared<const SessionSnapshot>(std::move(wrong));
+      CHECK(code_of([&] { session.restore(shared); }) == ErrorCode::bad_request);
+    };
+    refused([](SessionSnapshot& wrong) { wrong.state.time_shift.push_back(0); });
+    refused([](SessionSnapshot& wrong) { wrong.state.wkv.clear(); });
+    refused([](SessionSnapshot& wrong) { wrong.state.channel_shift.pop_back(); });
+    refused([](SessionSnapshot& wrong) { wrong.counts = {1}; });
+    refused([](SessionSnapshot& wrong) { wrong.pending = 1 << 30; });
+    refused([](SessionSnapshot& wrong) { wrong.history = {1 << 30}; });
+    refused([](SessionSnapshot& wrong) { wrong.mirostat_mu = std::numeric_limits<float>::infinity(); });
+    CHECK(code_of([&] { session.restore(std::shared_ptr<const SessionSnapshot>()); }) == ErrorCode::bad_request);
+    test::check_same(session.snapshot(), before);
+    const Completion expected = session.generate({}, options);
+    session.restore(before);
+    CHECK(session.generate({}, options).ids == expected.ids);
+  }
+
+  TEST_CASE("after a reset a session is a new one") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    GenerateOptions options = greedy(8);
+    options.sampler = {
+        .temperature = 1, .seed = 3, .presence_penalty = 2, .logit_bias = {{300, -1.0f}}, .mirostat_tau = 4};
+    Session used = engine->new_session(), fresh = engine->new_session(), beside = engine->new_session();
+    beside.feed(prompt("The cat"));
+    const SessionSnapshot neighbour = beside.snapshot();
+    used.generate(prompt("There was once a king"), options);
+    used.reset();
+    test::check_same(used.snapshot(), fresh.snapshot());
+    const auto ids = prompt("Once upon a time");
+    CHECK(used.generate(ids, options).ids == fresh.generate(ids, options).ids);
+    test::check_same(used.snapshot(), fresh.snapshot());
+    test::check_same(beside.snapshot(), neighbour);
   }
 
   TEST_CASE("a character that the limit cuts comes whole with the next call") {

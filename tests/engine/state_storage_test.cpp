@@ -77,6 +77,20 @@ TEST_SUITE("session") {
     CHECK(loaded.snapshot().pending == of_f32.pending);
     CHECK(loaded.n_tokens() == of_f32.n_tokens);
     CHECK(loaded.generate({}, options).ids.size() == 5);
+
+    // Numbers that f16 does not have; a reset leaves none of them.
+    SessionSnapshot odd = of_f32;
+    const float values[] = {1e6f, -1e6f, 65519.0f, 1e-5f, -1e-9f, 0.1f, -0.0f};
+    for (size_t i = 0; i < odd.state.wkv.size(); ++i) odd.state.wkv[i] = values[i % std::size(values)];
+    loaded.restore(odd);
+    const SessionState found = loaded.state();
+    CHECK(found.wkv == rounded(odd.state.wkv));
+    CHECK(found.wkv[0] == 65504.0f);
+    CHECK(found.time_shift == odd.state.time_shift);
+    loaded.reset();
+    const SessionState zero = loaded.state();
+    CHECK(std::all_of(zero.wkv.begin(), zero.wkv.end(), [](float value) { return value == 0; }));
+    CHECK(std::all_of(zero.time_shift.begin(), zero.time_shift.end(), [](float value) { return value == 0; }));
   }
 
   TEST_CASE("exact results and f16 states exclude each other, before anything is opened") {

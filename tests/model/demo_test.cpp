@@ -27,7 +27,7 @@ void check_demo(Tier tier) {
   std::vector<size_t> lengths(kTokens - 3, 1);
   lengths.front() = 4;
   for (const std::vector<size_t>& steps : {std::vector<size_t>{kTokens}, lengths}) {
-    loaded.model.states().reset(0);
+    loaded.model.reset_slot(0);
     const std::vector<float> logits = feed(loaded.model, 0, ids, steps, Outputs::all);
     const float difference = max_difference(logits, expected);
     const double of_state = state_difference(loaded.model.states().read(0), expected_state, reference.config().n_layer);

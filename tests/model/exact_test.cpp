@@ -26,7 +26,7 @@ struct Outcome {
 
 Outcome outcome_of(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids,
                    const std::vector<size_t>& lengths) {
-  model.states().reset(slot);
+  model.reset_slot(slot);
   std::vector<float> logits = feed(model, slot, ids, lengths, Outputs::all);
   return {std::move(logits), model.states().read(slot)};
 }
@@ -72,7 +72,7 @@ void check_batch(rwkv7::Model& model, const std::vector<size_t>& lengths, const 
   REQUIRE(lengths.size() < model.states().n_slots());
   std::vector<Ids> ids;
   for (uint32_t slot = 0; slot < lengths.size(); ++slot) {
-    model.states().reset(slot);
+    model.reset_slot(slot);
     ids.push_back(some_ids(lengths[slot] + then[slot], n_vocab, 10 + slot));
   }
   std::vector<std::vector<float>> logits(lengths.size());

@@ -36,7 +36,7 @@ void check_refusal(const Error& error) {
 
 /// Everything that makes buffers when it is first done.
 std::vector<float> use(rwkv7::Model& model) {
-  model.states().reset(0);
+  model.reset_slot(0);
   const Ids ids = some_ids(1, model.config().n_vocab);
   std::vector<float> logits = run(model, {{0, ids, Outputs::last, true}});
   model.read_sampled();

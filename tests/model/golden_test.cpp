@@ -70,7 +70,7 @@ std::vector<Ids> greedy(rwkv7::Model& model, std::span<const Prompt> prompts, ui
   static const Ids feedback = {kernels::kFeedback};
   std::vector<Part> parts;
   for (uint32_t slot = 0; slot < prompts.size(); ++slot) {
-    model.states().reset(slot);
+    model.reset_slot(slot);
     model.states().write_control(slot, greedy_control(limit));
     parts.push_back({slot, prompts[slot].ids, Outputs::last, true});
   }
@@ -102,7 +102,7 @@ void check_alone(rwkv7::Model& model, const std::vector<Prompt>& prompts, Bounds
 void check_together(rwkv7::Model& model, const std::vector<Prompt>& prompts, Bounds bounds, Worst& worst) {
   std::vector<Part> parts;
   for (uint32_t slot = 0; slot < prompts.size(); ++slot) {
-    model.states().reset(slot);
+    model.reset_slot(slot);
     parts.push_back({slot, prompts[slot].ids});
   }
   const std::vector<float> logits = run(model, parts);

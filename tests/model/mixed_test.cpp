@@ -102,7 +102,7 @@ void check_slots(Tier tier) {
   states.copy(5, 1);
   CHECK(same_bits(states.read(1), two));
   CHECK(same_bits(states.read(0), one));
-  states.reset(5);
+  small->reset_slot(5);
   CHECK(same_bits(states.read(5), numbered_state(small->config(), 0)));
   CHECK(same_bits(states.read(1), two));
 
@@ -137,7 +137,7 @@ void check_frozen(Tier tier) {
   stopping.n_stop = 2;
   stopping.stop[0] = best + 1;
   stopping.stop[1] = best;
-  for (const uint32_t slot : {0, 1}) small->states().reset(slot);
+  for (const uint32_t slot : {0, 1}) small->reset_slot(slot);
   small->states().write_control(0, stopping);
   small->states().write_control(1, control(3));
   submit(small.model(), {{0, ids, Outputs::last, true}, {1, ids, Outputs::last, true}});
@@ -174,7 +174,7 @@ std::vector<Ids> sample_together(rwkv7::Model& model, uint32_t first_slot, const
                                  const std::vector<kernels::ControlBlock>& controls, size_t n) {
   std::vector<Part> parts;
   for (uint32_t i = 0; i < prompts.size(); ++i) {
-    model.states().reset(first_slot + i);
+    model.reset_slot(first_slot + i);
     model.states().write_control(first_slot + i, controls[i]);
     parts.push_back({first_slot + i, prompts[i], Outputs::last, true});
   }
@@ -229,7 +229,7 @@ void check_numerical(Tier tier) {
     if (!small) return;
     const Ids ids = some_ids(5, small->config().n_vocab);
     for (const float temperature : {0.0f, 1.0f}) {
-      small->states().reset(0);
+      small->reset_slot(0);
       small->states().write_control(0, control(10, temperature));
       submit(small.model(), {{0, ids, Outputs::last, true}});
       REQUIRE(small->read_sampled().size() == 1);
@@ -249,7 +249,7 @@ void check_numerical_neighbour(Tier tier) {
   rwkv7::HostState spoilt = numbered_state(small->config(), 0);
   spoilt.wkv.assign(spoilt.wkv.size(), std::nanf(""));
   for (const uint32_t slot : {0, 1}) {
-    small->states().reset(slot);
+    small->reset_slot(slot);
     small->states().write_control(slot, control(10));
   }
   small->states().write(0, spoilt);

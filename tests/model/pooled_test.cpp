@@ -38,7 +38,7 @@ void check_readout(GpuModel& loaded, const rwkv7::Reference& reference, const rw
     // What the slot had before must not matter.
     loaded.model.states().write(text.slot, {state.time_shift, state.wkv, state.channel_shift});
   }
-  loaded.model.states().reset(3);
+  loaded.model.reset_slot(3);
   feed(loaded.model, 3, before, {before.size()}, Outputs::none);
 
   std::vector<float> rows(loaded.model.states().n_slots() * n);

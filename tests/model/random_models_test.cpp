@@ -117,7 +117,7 @@ float deviation(std::span<const float> values) {
 /// A step of many tokens, then two of one: steps of two to eight have kernels of their own, which take as long to
 /// compile and are tried by tests of kernels and of the demo model.
 std::vector<float> forward(rwkv7::Model& model, const Ids& ids) {
-  model.states().reset(0);
+  model.reset_slot(0);
   return feed(model, 0, ids, {ids.size() - 2, 1, 1}, Outputs::all);
 }
 

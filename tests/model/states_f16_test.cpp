@@ -44,7 +44,7 @@ void check_reference(Tier tier) {
     rwkv7::RefState state(reference.config());
     const auto text = std::span(ids).first(10);
     const std::vector<float> expected = expected_in_steps(reference, text, steps, StateStorage::f16, state);
-    loaded.model.states().reset(1);
+    loaded.model.reset_slot(1);
     const float of_logits = max_difference(feed(loaded.model, 1, text, steps, Outputs::all), expected);
     const rwkv7::HostState found = loaded.model.states().read(1);
     const double of_states = state_difference(found, {state.time_shift, state.wkv, state.channel_shift}, n_layer);

@@ -129,7 +129,7 @@ std::vector<float> feed(rwkv7::Model& model, uint32_t slot, std::span<const uint
 }
 
 std::vector<float> feed_new(rwkv7::Model& model, uint32_t slot, std::span<const uint32_t> ids, Outputs outputs) {
-  model.states().reset(slot);
+  model.reset_slot(slot);
   const size_t step = outputs == Outputs::all ? model.outputs_max() : model.tokens_max();
   std::vector<size_t> lengths;
   for (size_t rest = ids.size(); rest > 0; rest -= lengths.back()) lengths.push_back(std::min(rest, step));
@@ -142,7 +142,7 @@ Ids validation_ids() {
 }
 
 std::vector<double> likelihoods(rwkv7::Model& model, std::span<const uint32_t> ids, size_t step) {
-  model.states().reset(0);
+  model.reset_slot(0);
   const size_t n_vocab = model.config().n_vocab;
   std::vector<double> result;
   for (size_t at = 0; at + 1 < ids.size(); at += step) {

@@ -50,7 +50,7 @@ void check_token(GpuModel& loaded, TokenUse use) {
   const std::vector<size_t> steps = {1, 1, 1, 5, 1, 1, 1, 1};
   rwkv7::RefState state(config);
   const std::vector<float> expected = expected_in_steps(reference, ids, steps, loaded.model.states().storage(), state);
-  loaded.model.states().reset(2);
+  loaded.model.reset_slot(2);
   const std::vector<float> found = feed(loaded.model, 2, ids, steps, Outputs::all);
   double squares = 0;
   for (const float logit : expected) squares += double(logit) * logit;
@@ -101,7 +101,7 @@ TEST_SUITE("token") {
     REQUIRE(loaded.model.token_use() == TokenUse::stages);
     rwkv7::Model& model = loaded.model;
     const Ids ids = some_ids(4, model.config().n_vocab);
-    for (const uint32_t slot : {0u, 1u}) model.states().reset(slot);
+    for (const uint32_t slot : {0u, 1u}) model.reset_slot(slot);
     feed(model, 0, ids, {1, 1, 1, 1}, Outputs::all);
     feed(model, 1, ids, {1, 1, 1, 1}, Outputs::none);
     const rwkv7::HostState before = model.states().read(1);
@@ -123,7 +123,7 @@ TEST_SUITE("token") {
     const auto start = [&](uint32_t slot) {
       kernels::ControlBlock block;
       block.limit = 1 + kSteps;
-      model.states().reset(slot);
+      model.reset_slot(slot);
       model.states().write_control(slot, block);
       submit(model, {{slot, begin, Outputs::last, true}});
     };
@@ -172,7 +172,7 @@ TEST_SUITE("token") {
     GpuModel several(*device, demo_model(), options);
     REQUIRE(several.model.token_use() == TokenUse::stages);
     const Ids ids = some_ids(3, one.model.config().n_vocab);
-    for (GpuModel* model : {&one, &several}) model->model.states().reset(0);
+    for (GpuModel* model : {&one, &several}) model->model.reset_slot(0);
     CHECK(same_bits(feed(several.model, 0, ids, {1, 1, 1}, Outputs::all),
                     feed(one.model, 0, ids, {1, 1, 1}, Outputs::all)));
     CHECK(same_bits(several.model.states().read(0), one.model.states().read(0)));
@@ -240,7 +240,7 @@ TEST_SUITE("t2") {
     GpuModel stages(*device, demo_model(), options_of(TokenUse::stages, 64));
     const Ids ids = repeated(some_ids(100, whole.model.config().n_vocab), 1000);
     const std::vector<size_t> ones(ids.size(), 1);
-    for (GpuModel* model : {&whole, &stages}) model->model.states().reset(0);
+    for (GpuModel* model : {&whole, &stages}) model->model.reset_slot(0);
     CHECK(same_bits(feed(whole.model, 0, ids, ones, Outputs::all), feed(stages.model, 0, ids, ones, Outputs::all)));
     CHECK(same_bits(whole.model.states().read(0), stages.model.states().read(0)));
   }
