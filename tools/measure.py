@@ -40,14 +40,15 @@ class Figures:
         print("; ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
         print("| what | median | min | max | n | texts/s | tok/s |\n| --- | --- | --- | --- | --- | --- | --- |", flush=True)
 
-    def measure(self, name, what, call, *, calls=1, n_texts=0, n_tokens=0, repeat=None):
+    def measure(self, name, what, call, *, calls=1, n_texts=0, n_tokens=0, repeat=None, n_warm=None):
         """Times `call`, `calls` of them to a reading. With n_texts and n_tokens, those of one call, rates are told too."""
         readings = []
-        for i in range((repeat or self.repeat) + self.n_warm):
+        n_warm = self.n_warm if n_warm is None else n_warm
+        for i in range((repeat or self.repeat) + n_warm):
             begin = time.perf_counter()
             for _ in range(calls):
                 call()
-            if i >= self.n_warm:  # the first ones make plans and compile
+            if i >= n_warm:  # the first ones make plans and compile
                 readings.append((time.perf_counter() - begin) * 1e3 / calls)
         median = statistics.median(readings)
         row = {"name": name, "what": what, "n": len(readings), "median_ms": median, "min_ms": min(readings), "max_ms": max(readings)}

@@ -1,11 +1,12 @@
 // Measures llama.cpp's embeddings of an RWKV-7 GGUF file at what tools/bench_python.py measures of the Python package.
 //
-//   g++ -std=c++17 -O2 -I LLAMA/include -I LLAMA/ggml/include tools/peers/llama_embed.cpp -o llama_embed LIBLLAMA
-//   LIBGGML LIBGGML_BASE llama_embed MODEL.gguf FOLDER [LAYERS_ON_GPU [TEXTS [REPEAT]]]
+//   g++ -std=c++17 -O2 -I LLAMA/include -I LLAMA/ggml/include tools/peers/llama_embed.cpp -o llama_embed LIBRARIES
+//   llama_embed MODEL.gguf FOLDER [LAYERS_ON_GPU [TEXTS [REPEAT]]]
 //
-// FOLDER has the backends (libggml-*.so). For llama.cpp v0.5.0. With pooling it takes texts one after another, each in
-// steps of its own; "by hand" is without: hidden vectors of last tokens alone are asked for, and texts of equal length
-// share steps.
+// LIBRARIES: libllama, libggml, libggml-base of llama.cpp v0.5.0; FOLDER has its backends (libggml-*.so). Where
+// embeddings are asked for, it takes texts one after another, each in steps of its own, and computes logits of all
+// tokens besides. So texts are measured without, too: the logits of their last tokens in place of vectors; then texts
+// of equal length share steps.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -39,15 +40,15 @@ Text ids_of(int n, uint32_t seed, int n_vocab) {
   return ids;
 }
 
-/// Median, least and most of `repeat` calls after one that is left out; rates where texts or tokens are given.
+/// Median, least and most of `repeat` calls; rates where texts or tokens are given. `call` was made before.
 void measure(const std::string& what, int repeat, const std::function<void()>& call, int n_texts = 0,
              int n_tokens = 0) {
   std::vector<double> ms;
-  for (int i = 0; i <= repeat; ++i) {
+  for (int i = 0; i < repeat; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     call();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
-    if (i > 0) ms.push_back(took.count());
+    ms.push_back(took.count());
   }
   std::sort(ms.begin(), ms.end());
   const double median = (ms[ms.size() / 2] + ms[(ms.size() - 1) / 2]) / 2;
@@ -66,7 +67,8 @@ struct Engine {
 
 class Context {
  public:
-  Context(const Engine& engine, PoolingType pooling, bool embeddings)
+  /// Without pooling: logits in place of vectors.
+  Context(const Engine& engine, PoolingType pooling)
       : pooling_(pooling), n_embd_(llama_model_n_embd(engine.model)), batch_(llama_batch_init(kBatch, 0, 1)) {
     llama_context_params params = llama_context_default_params();
     params.n_ctx = kSequences * 256;
@@ -74,7 +76,7 @@ class Context {
     params.n_ubatch = 512;
     params.n_seq_max = kSequences;
     params.pooling_type = pooling;
-    params.embeddings = embeddings;
+    params.embeddings = pooling != LLAMA_POOLING_TYPE_NONE;
     params.n_threads = params.n_threads_batch = engine.n_threads;
     context_ = llama_init_from_model(engine.model, params);
     if (context_ == nullptr) fail("no context");
@@ -121,11 +123,11 @@ class Context {
   }
 
   const float* vector(size_t i) {
-    const float* row = pooling_ == LLAMA_POOLING_TYPE_NONE ? llama_get_embeddings_ith(context_, last_[i])
+    const float* row = pooling_ == LLAMA_POOLING_TYPE_NONE ? llama_get_logits_ith(context_, last_[i])
                                                            : llama_get_embeddings_seq(context_, llama_seq_id(i));
-    if (row == nullptr) fail("there is no vector of text " + std::to_string(i));
+    if (row == nullptr) fail("there is nothing of text " + std::to_string(i));
     for (int j = 0; j < n_embd_; ++j)
-      if (!(row[j] == row[j])) fail("text " + std::to_string(i) + " has a vector of NaN");
+      if (!(row[j] == row[j])) fail("text " + std::to_string(i) + " gives NaN");
     return row;
   }
 
@@ -137,19 +139,44 @@ class Context {
   llama_context* context_ = nullptr;
 };
 
+/// The first call is left out: it makes plans and compiles.
+void measure_warm(const std::string& what, int repeat, const std::function<void()>& call, int n_texts = 0,
+                  int n_tokens = 0) {
+  call();
+  measure(what, repeat, call, n_texts, n_tokens);
+}
+
 void measure_document(const Engine& engine, int n_vocab, int repeat) {
-  Context context(engine, LLAMA_POOLING_TYPE_NONE, false);
+  Context context(engine, LLAMA_POOLING_TYPE_NONE);
   const Text document = ids_of(kDocument, 0, n_vocab);
-  measure(
-      "the document fed, 212 tokens, to the logits after it", repeat, [&] { context.decode(&document, &document + 1); },
-      0, kDocument);
+  const auto feed = [&] { context.decode(&document, &document + 1); };
+  measure_warm("the document fed, 212 tokens, to the logits after it", repeat, feed, 0, kDocument);
   std::vector<uint8_t> state(llama_state_seq_get_size(context.get(), 0));
   const auto read = [&] { llama_state_seq_get_data(context.get(), state.data(), state.size(), 0); };
-  measure("a state to the host, " + std::to_string(state.size() / 100000 / 10.0).substr(0, 5) + " MB", repeat, read);
-  measure("a state into a sequence, and to the host again", repeat, [&] {
+  measure_warm("a state to the host, " + std::to_string(state.size() / 1000000) + " MB", repeat, read);
+  measure_warm("a state into a sequence, and to the host again", repeat, [&] {
     if (llama_state_seq_set_data(context.get(), state.data(), state.size(), 0) == 0) fail("the state is refused");
     read();
   });
+}
+
+void measure_vectors(Context& context, const std::string& as, const std::vector<Text>& many, int n_vocab, int repeat) {
+  std::vector<Text> fields;
+  int n_fields = 0;
+  for (const int n : kFields) {
+    fields.push_back(ids_of(n, uint32_t(n), n_vocab));
+    n_fields += n;
+  }
+  const auto together = [&] { context.embed(fields, fields.size()); };
+  const auto singly = [&] { context.embed(fields, 1); };
+  measure_warm("six texts of 5 to 40 tokens" + as + ", one call", repeat, together, int(fields.size()), n_fields);
+  measure_warm("the same" + as + ", one by one", repeat, singly, int(fields.size()), n_fields);
+  // A few of them are enough to have all compiled.
+  context.embed({many.begin(), many.begin() + std::min<ptrdiff_t>(2 * kSequences, ptrdiff_t(many.size()))}, kSequences);
+  const int n_texts = int(many.size());
+  const std::string what = std::to_string(n_texts) + " texts of 64 tokens" + as + ", 32 to a call";
+  const auto all = [&] { context.embed(many, kSequences); };
+  measure(what, std::max(repeat / 3, 1), all, n_texts, n_texts * kText);
 }
 
 }  // namespace
@@ -178,28 +205,16 @@ int main(int argc, char** argv) {
   std::printf("\n| what | median | min | max | n | texts/s | tok/s |\n| --- | --- | --- | --- | --- | --- | --- |\n");
 
   measure_document(engine, n_vocab, repeat);
-  std::vector<Text> fields, many;
-  int n_fields = 0;
-  for (const int n : kFields) {
-    fields.push_back(ids_of(n, uint32_t(n), n_vocab));
-    n_fields += n;
-  }
+  std::vector<Text> many;
   for (int i = 0; i < n_texts; ++i) many.push_back(ids_of(kText, 1000 + uint32_t(i), n_vocab));
   const struct {
     PoolingType pooling;
     const char* name;
   } ways[] = {
-      {LLAMA_POOLING_TYPE_MEAN, "mean"}, {LLAMA_POOLING_TYPE_LAST, "last"}, {LLAMA_POOLING_TYPE_NONE, "last, by hand"}};
+      {LLAMA_POOLING_TYPE_NONE, "logits"}, {LLAMA_POOLING_TYPE_LAST, "last"}, {LLAMA_POOLING_TYPE_MEAN, "mean"}};
   for (const auto& [pooling, name] : ways) {
-    Context context(engine, pooling, true);
-    const std::string as = std::string(", ") + name;
-    measure(
-        "six texts of 5 to 40 tokens" + as + ", one call", repeat, [&] { context.embed(fields, 6); }, 6, n_fields);
-    measure(
-        "the same" + as + ", one by one", repeat, [&] { context.embed(fields, 1); }, 6, n_fields);
-    measure(
-        std::to_string(n_texts) + " texts of 64 tokens" + as + ", 32 to a call", std::max(repeat / 3, 1),
-        [&] { context.embed(many, kSequences); }, n_texts, n_texts * kText);
+    Context context(engine, pooling);
+    measure_vectors(context, std::string(", ") + name, many, n_vocab, repeat);
   }
   llama_model_free(model);
 }

@@ -101,11 +101,11 @@ class Bench:
         self.measure_document()
         for pooling in ("mean", "last"):
             n = {"n_texts": len(self.fields), "n_tokens": sum(FIELDS)}
-            self.measure_vectors("fields", f"six texts of {FIELDS[0]} to {FIELDS[-1]} tokens", self.fields, pooling, self.args.repeat, n)
+            self.measure_vectors("fields", f"six texts of {FIELDS[0]} to {FIELDS[-1]} tokens", self.fields, pooling, **n)
         for pooling in ("mean", "last"):
             n = {"n_texts": len(self.many), "n_tokens": len(self.many) * N_TEXT}
-            repeat = max(self.args.repeat // 3, 1)
-            self.measure_vectors("many", f"{len(self.many)} texts of {N_TEXT} tokens", self.many, pooling, repeat, n)
+            n |= {"repeat": max(self.args.repeat // 3, 1), "n_warm": 1}
+            self.measure_vectors("many", f"{len(self.many)} texts of {N_TEXT} tokens", self.many, pooling, **n)
 
     def wait(self):
         if self.cuda:
@@ -138,14 +138,14 @@ class Bench:
 
         measure("state_both", "NumPy arrays to the device, and to NumPy arrays again", there_and_back)
 
-    def measure_vectors(self, name, what, texts, pooling, repeat, n):
+    def measure_vectors(self, name, what, texts, pooling, **more):
         def singly():
             for ids in texts:
                 rows = self.model.forward(ids, None, full_output=pooling == "mean")[0]
                 vector = rows.float().mean(0) if pooling == "mean" else rows.float()
                 (vector / vector.norm()).cpu().numpy()
 
-        self.figures.measure(f"{name}_{pooling}_singly", f"{what}, {pooling}, one by one", singly, repeat=repeat, **n)
+        self.figures.measure(f"{name}_{pooling}_singly", f"{what}, {pooling}, one by one", singly, **more)
 
 
 def main():
