@@ -25,18 +25,18 @@ SHAPES = {  # n_layer, n_embd, n_ffn, ranks of w a v g
 N_VOCAB, HEAD_SIZE = 65536, 64
 
 
-def random_weights(shape):
-    """A checkpoint's tensors, drawn on the GPU: matrices keep the size of what they multiply, vectors are as in trained models."""
+def random_weights(shape, device):
+    """A checkpoint's tensors, drawn where they are used: matrices keep the size of what they multiply, vectors are as in trained models."""
     import torch
 
     n_layer, n_embd, n_ffn, *ranks = SHAPES[shape]
-    draw = torch.Generator("cuda").manual_seed(1)
+    draw = torch.Generator(device).manual_seed(1)
 
     def matrix(rows, columns, fan_in):
-        return torch.randn(rows, columns, device="cuda", generator=draw, dtype=torch.half) / fan_in**0.5
+        return torch.randn(rows, columns, device=device, generator=draw, dtype=torch.half) / fan_in**0.5
 
     def vector(low, high, *size):
-        return torch.rand(*size, device="cuda", generator=draw, dtype=torch.half) * (high - low) + low
+        return torch.rand(*size, device=device, generator=draw, dtype=torch.half) * (high - low) + low
 
     def norm(name):
         return {f"{name}.weight": vector(0.8, 1.2, n_embd), f"{name}.bias": vector(-0.05, 0.05, n_embd)}
@@ -63,13 +63,13 @@ def random_weights(shape):
 
 def load(args):
     """The package's model. It reads .pth files alone, so that torch.load stands in for the file."""
-    cuda = args.strategy.startswith("cuda")
-    os.environ.update(RWKV_V7_ON="1", RWKV_JIT_ON="1", RWKV_CUDA_ON="1" if cuda else "0")  # read at import
+    device = args.strategy.split()[0]
+    os.environ.update(RWKV_V7_ON="1", RWKV_JIT_ON="1", RWKV_CUDA_ON="1" if device == "cuda" else "0")  # read at import
     import torch
     from rwkv.model import RWKV
 
     if args.shape:
-        tensors = random_weights(args.shape)
+        tensors = random_weights(args.shape, device)
     else:
         from safetensors.torch import load_file
 
@@ -151,7 +151,7 @@ class Bench:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--shape", choices=SHAPES, help="random weights; CUDA")
+    which.add_argument("--shape", choices=SHAPES, help="random weights")
     which.add_argument("-m", "--model", help="a .safetensors file with RWKV-LM's names")
     parser.add_argument("--strategy", default="cuda fp16", help="the package's own (cuda fp16)")
     parser.add_argument("--singly", type=int, default=200, help="how many texts of 64 tokens (200)")
