@@ -22,7 +22,7 @@ from ._errors import (
 )
 from ._model import Model, Prefix, chat_text
 from ._options import Sampling
-from ._ravenwing import Completion, DeviceInfo, ModelInfo, Tokenizer, inspect, list_devices
+from ._ravenwing import Completion, DeviceInfo, ModelInfo, Tokenizer, inspect, list_devices, write_synthetic_model
 from ._session import Session
 from ._state import State
 from ._stream import AsyncStream, Stream
@@ -58,6 +58,7 @@ __all__ = [
     "chat_text",
     "inspect",
     "list_devices",
+    "write_synthetic_model",
 ]
 __version__ = "0.1.0"
 

@@ -133,6 +133,11 @@ def inspect(path: str | os.PathLike) -> ModelInfo: ...
 
 def demo_model_path() -> pathlib.Path: ...
 
+def write_synthetic_model(spec: str, path: str | os.PathLike) -> None:
+    """
+    Writes a model of random weights, for measuring: SHAPE:QUANT, 2.9b:q4_k_m for one.
+    """
+
 class State:
     """A text's state; its arrays are views of this object's memory."""
 

@@ -10,6 +10,7 @@
 #include "ravenwing/chat.hpp"
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/model_info.hpp"
+#include "ravenwing/synthetic.hpp"
 #include "ravenwing/tokenizer.hpp"
 
 namespace ravenwing::python {
@@ -119,6 +120,13 @@ void bind_facts(nb::module_& module) {
   });
   module.def("inspect", &inspect, "path"_a);
   module.def("demo_model_path", &demo_model_path);
+  module.def(
+      "write_synthetic_model",
+      [](const std::string& spec, const std::filesystem::path& path) {
+        const nb::gil_scoped_release release;
+        write_synthetic_model(spec, path);
+      },
+      "spec"_a, "path"_a, "Writes a model of random weights, for measuring: SHAPE:QUANT, 2.9b:q4_k_m for one.");
 }
 
 }  // namespace ravenwing::python

@@ -24,6 +24,17 @@ def test_info_and_device(model):
     assert model.memory()["weights"] > 1e6
 
 
+def test_synthetic_model(tmp_path):
+    ravenwing.write_synthetic_model("0.1b:q4_k_m", tmp_path / "made.gguf")
+    info = ravenwing.inspect(tmp_path / "made.gguf")
+    assert (info.n_layer, info.n_embd, info.quantisation) == (12, 768, "Q4_K")
+    with pytest.raises(ValueError, match="0.1b"):
+        ravenwing.write_synthetic_model("9b:q4_k_m", tmp_path / "other.gguf")
+    with pytest.raises(ravenwing.BadFileError, match="nowhere"):
+        ravenwing.write_synthetic_model("0.1b:q4_k_m", tmp_path / "nowhere" / "made.gguf")
+    assert [path.name for path in tmp_path.iterdir()] == ["made.gguf"]
+
+
 def test_tokenize_and_back(model):
     for text in ("", "The raven said: ‘никогда’ 🐦", "a\0b"):
         assert model.detokenize(model.tokenize(text)) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -34,6 +35,10 @@ def test_what_is_in_the_wheel(wheel):
         assert f"ravenwing/{name}" in names
     assert not [name for name in names if "litert" in name or name.endswith((".cpp", ".hpp", ".a"))]
     assert wheel.stat().st_size < 30e6
+    # A wheel that says abi3 is installed by later versions of Python, which find no extension made for one of them.
+    (extension,) = (name for name in names if name.endswith(".so"))
+    abi3 = sys.version_info >= (3, 12)
+    assert (wheel.name.split("-")[3] == "abi3", extension.endswith(".abi3.so")) == (abi3, abi3)
 
 
 def test_wheel_in_a_new_environment(wheel, tmp_path):
@@ -50,3 +55,12 @@ def test_wheel_in_a_new_environment(wheel, tmp_path):
     }
     out = run(venv / "bin/python", "-c", python_blocks("README.md")[0], cwd=tmp_path, env=environment)
     assert out.strip()
+
+    measured = tmp_path / "measured.json"
+    demo = next(venv.glob("lib/python*/site-packages/ravenwing/share/ravenwing/models/demo/*.gguf"))
+    bench = ["-m", demo, "--texts", 3, "--singly", 2, "--repeat", 1, "--sessions", 2, "--no-tuning", "--json", measured]
+    table = run(venv / "bin/python", ROOT / "tools/bench_python.py", *bench, cwd=tmp_path, env=environment)
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    figures = json.loads(measured.read_text())["figures"]
+    assert len({figure["name"] for figure in figures}) == len(figures) == len(rows) == 15
+    assert all(figure["min_ms"] <= figure["median_ms"] <= figure["max_ms"] for figure in figures)
