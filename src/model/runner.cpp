@@ -351,12 +351,18 @@ void Runner::write_additions(uint32_t slot, std::span<const kernels::LogitAdditi
   impl_->live().states().write_additions(slot, additions);
 }
 
-SessionState Runner::read_state(uint32_t slot) {
+State Runner::read_state(uint32_t slot) {
   rwkv7::HostState state = impl_->read(impl_->live().states().read(slot));
-  return {std::move(state.time_shift), std::move(state.wkv), std::move(state.channel_shift)};
+  const rwkv7::Config& shape = config();
+  return {.n_layer = shape.n_layer,
+          .n_head = shape.n_head,
+          .head_size = shape.head_size,
+          .time_shift = std::move(state.time_shift),
+          .wkv = std::move(state.wkv),
+          .channel_shift = std::move(state.channel_shift)};
 }
 
-void Runner::write_state(uint32_t slot, const SessionState& state) {
+void Runner::write_state(uint32_t slot, const State& state) {
   impl_->live().states().write(slot, {state.time_shift, state.wkv, state.channel_shift});
 }
 

@@ -91,8 +91,8 @@ class Runner {
   /// What sampling is to do from now on; the session's memory of it stays.
   void begin_request(uint32_t slot, const kernels::ControlBlock& block);
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
-  SessionState read_state(uint32_t slot);
-  void write_state(uint32_t slot, const SessionState& state);
+  State read_state(uint32_t slot);
+  void write_state(uint32_t slot, const State& state);
   std::vector<float> read_counts(uint32_t slot);
   void write_counts(uint32_t slot, std::span<const float> counts);
   void copy_slot(uint32_t from, uint32_t to);

@@ -25,7 +25,7 @@ std::vector<float> rounded(std::vector<float> values) {
   return values;
 }
 
-void check_same(const SessionState& a, const SessionState& b) {
+void check_same(const State& a, const State& b) {
   CHECK(a.time_shift == b.time_shift);
   CHECK(a.wkv == b.wkv);
   CHECK(a.channel_shift == b.channel_shift);
@@ -71,7 +71,7 @@ TEST_SUITE("session") {
     REQUIRE(of_f32.state.wkv != rounded(of_f32.state.wkv));
     wide.save(folder / "f32");
     loaded.load(folder / "f32");
-    SessionState narrowed = of_f32.state;
+    State narrowed = of_f32.state;
     narrowed.wkv = rounded(narrowed.wkv);
     check_same(loaded.state(), narrowed);
     CHECK(loaded.snapshot().pending == of_f32.pending);
