@@ -1,5 +1,5 @@
 // A conversation: a line is read, the answer streams. "/back" takes the last turn back. Ends with the input.
-//   chat [MODEL]
+//   chat [MODEL [TOKENS]]    of an answer, at most
 #include <iostream>
 
 #include "ravenwing/ravenwing.hpp"
@@ -11,7 +11,7 @@ int main(int argc, char** argv) try {
   const rw::Tokenizer& tokenizer = engine.tokenizer();
   rw::Session session = engine.new_session();
   std::vector<rw::SessionSnapshot> turns;
-  rw::GenerateOptions options{.max_tokens = 64, .stop = rw::chat_stops()};
+  rw::GenerateOptions options{.max_tokens = argc > 2 ? uint32_t(std::stoul(argv[2])) : 200, .stop = rw::chat_stops()};
   options.on_text = [](std::string_view text) { return bool(std::cout << text << std::flush); };
   for (std::string line; std::cout << "> " << std::flush && std::getline(std::cin, line);) {
     if (line == "/back") {
@@ -27,7 +27,7 @@ int main(int argc, char** argv) try {
     session.generate(tokenizer.encode(before + turn), options);
     std::cout << '\n';
   }
-} catch (const rw::Error& error) {
+} catch (const std::exception& error) {
   std::cerr << error.what() << '\n';
   return 1;
 }

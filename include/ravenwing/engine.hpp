@@ -43,11 +43,11 @@ enum class TuningMode {
 };
 
 struct EngineOptions {
-  std::filesystem::path model;  // .gguf or .safetensors
-  std::filesystem::path vocab;  // instead of the model's own vocabulary
-  std::string device;  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
+  std::filesystem::path model{};  // .gguf or .safetensors
+  std::filesystem::path vocab{};  // instead of the model's own vocabulary
+  std::string device{};  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
   /// "": the best that a self-test does not find wrong; "T0", "T1", "T2": that one, untested.
-  std::string tier;
+  std::string tier{};
   bool safe = false;  // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
   /// Take one token through all layers in a single dispatch, on a GPU that was tested to do so right.
   bool persistent = true;
@@ -58,7 +58,7 @@ struct EngineOptions {
   static constexpr uint32_t kChunkMax = 2048;
   static constexpr uint32_t kChunkDefault = 512;
   /// Tokens of one step at most, 1 to kChunkMax; none: as tuned, else kChunkDefault, above which working memory grows.
-  std::optional<uint32_t> chunk;
+  std::optional<uint32_t> chunk{};
   static constexpr uint32_t kSessionsMax = 1 << 16;  // of an engine; memory ends before, by bytes
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
@@ -69,10 +69,10 @@ struct EngineOptions {
   TuningMode tuning = TuningMode::automatic;
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
-  std::function<void(uint64_t done, uint64_t total)> on_progress;
+  std::function<void(uint64_t done, uint64_t total)> on_progress{};
   /// Called after the GPU was lost in a step of several tokens and all goes on with fewer (class Engine), or after a
   /// token that takes one dispatch has stalled and goes on in many; says so.
-  std::function<void(const std::string& what)> on_recovery;
+  std::function<void(const std::string& what)> on_recovery{};
   /// Looked at between steps and while loading: once true, the call in progress throws Error{cancelled}.
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -100,8 +100,8 @@ struct PipelineCacheUse {
 /// A text to continue, for Engine::generate.
 struct Request {
   Session* session = nullptr;
-  std::vector<uint32_t> ids;
-  GenerateOptions options;
+  std::vector<uint32_t> ids{};
+  GenerateOptions options{};
 };
 
 /// A model on a GPU. One thread at a time may use an engine and its sessions.

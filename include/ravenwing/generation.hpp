@@ -23,17 +23,17 @@ std::string_view name(FinishReason reason);
 struct GenerateOptions {
   uint32_t max_tokens = 256;
   std::vector<uint32_t> stop_tokens = {0};  // at most 16; id 0 is the end of a text
-  std::vector<std::string> stop;            // the text ends before the first of these
+  std::vector<std::string> stop{};          // the text ends before the first of these
   /// How many of the most probable tokens Completion::logprobs lists, 0 to 20; none: no logprobs. Costs a read of a row
   /// of logits per token.
-  std::optional<uint32_t> logprobs;
+  std::optional<uint32_t> logprobs{};
   /// Called with each piece of text that is certain (whole characters, no part of a stop string); false ends the call.
   /// Bytes of a character that max_tokens cut in two come with the next call, if that goes on without new ids.
-  std::function<bool(std::string_view text)> on_text;
+  std::function<bool(std::string_view text)> on_text{};
   /// Called with each id when the CPU sees that it was drawn. A stop string may take the last ones back.
-  std::function<void(uint32_t id)> on_token;
+  std::function<void(uint32_t id)> on_token{};
   /// The last member: GCC 12 warns of uninitialised memory where one whose construction may throw comes after it.
-  SamplerParams sampler;
+  SamplerParams sampler{};
 };
 
 struct Timings {

@@ -20,13 +20,13 @@ namespace ravenwing {
 
 /// All that a session is, on the host: it can be kept, sent and restored into any session of the same model.
 struct SessionSnapshot {
-  State state;                      // after n_tokens
-  uint64_t n_tokens = 0;            // fed so far
-  std::optional<uint32_t> pending;  // sampled and returned, fed with the next call
-  std::string undecoded;            // bytes of a character that the next tokens may complete
-  std::vector<float> counts;        // what penalties count, [n_vocab]; empty where they counted nothing
-  float mirostat_mu = 0;            // mirostat's memory; 0: none yet
-  std::vector<uint32_t> history;    // the last tokens, `pending` too, that DRY looks for repetitions in
+  State state{};                      // after n_tokens
+  uint64_t n_tokens = 0;              // fed so far
+  std::optional<uint32_t> pending{};  // sampled and returned, fed with the next call
+  std::string undecoded{};            // bytes of a character that the next tokens may complete
+  std::vector<float> counts{};        // what penalties count, [n_vocab]; empty where they counted nothing
+  float mirostat_mu = 0;              // mirostat's memory; 0: none yet
+  std::vector<uint32_t> history{};    // the last tokens, `pending` too, that DRY looks for repetitions in
 
   bool operator==(const SessionSnapshot& other) const = default;
 };

@@ -17,9 +17,9 @@ struct ModelInfo;
 /// All that a model remembers of a text: of one size, whatever the length of the text. Session::state() makes one.
 struct State {
   uint32_t n_layer = 0, n_head = 0, head_size = 0;
-  std::vector<float> time_shift;     // [n_layer, n_embd]
-  std::vector<float> wkv;            // [n_layer, n_head, head_size, head_size]: value channel, key channel
-  std::vector<float> channel_shift;  // [n_layer, n_embd]
+  std::vector<float> time_shift{};     // [n_layer, n_embd]
+  std::vector<float> wkv{};            // [n_layer, n_head, head_size, head_size]: value channel, key channel
+  std::vector<float> channel_shift{};  // [n_layer, n_embd]
 
   /// Of a text that has not begun: all values 0.
   static State zeros(const ModelInfo& model);

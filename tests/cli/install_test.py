@@ -146,7 +146,8 @@ class InstallTest(unittest.TestCase):
         self.assertGreaterEqual(names, {"batch", "chat", "embed", "state"})
         run(CMAKE, "--build", build, "--target", *names)
         self.needs_adapter()
-        outputs = {name: run(os.path.join(build, name), cwd=build, text=CHAT if name == "chat" else "")[0] for name in names}
+        chat = (os.path.join(self.tree, "share/ravenwing/models/demo/tiny-rwkv7-Q4_K_M.gguf"), "12")
+        outputs = {name: run(os.path.join(build, name), *(chat if name == "chat" else ()), cwd=build, text=CHAT)[0] for name in names}
         self.assertRegex(outputs["batch"], r"\A\.\.\. girl.+\n(?s:.*)\.\.\. dog.+\n(?s:.*)\.\.\. robot.+")
         # A turn that was taken back leaves no trace.
         first, second, again, _ = outputs["chat"].split("\n> ")
