@@ -18,7 +18,7 @@ struct LogitsFlags {
   bool all = false;
 };
 
-void write_state(const std::filesystem::path& folder, const ModelInfo& model, const SessionState& state) {
+void write_state(const std::filesystem::path& folder, const ModelInfo& model, const State& state) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) fail(ErrorCode::bad_file, "cannot make the folder '{}': {}", folder.string(), error.message());

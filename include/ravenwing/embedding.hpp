@@ -30,7 +30,7 @@ struct EmbeddingOptions {
   std::string closing = "\n\nThe";
   bool normalize = true;  // to a length of 1; a vector of zeros stays as it is
   /// Called with the number of texts that are done.
-  std::function<void(size_t n_texts)> on_progress;
+  std::function<void(size_t n_texts)> on_progress{};
 };
 
 }  // namespace ravenwing

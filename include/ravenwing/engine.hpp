@@ -15,9 +15,11 @@
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/embedding.hpp"
 #include "ravenwing/error.hpp"
+#include "ravenwing/generation.hpp"
 #include "ravenwing/model_info.hpp"
 #include "ravenwing/profile.hpp"
 #include "ravenwing/sampler_params.hpp"
+#include "ravenwing/session.hpp"
 #include "ravenwing/state_storage.hpp"
 #include "ravenwing/tokenizer.hpp"
 
@@ -41,11 +43,11 @@ enum class TuningMode {
 };
 
 struct EngineOptions {
-  std::filesystem::path model;  // .gguf or .safetensors
-  std::filesystem::path vocab;  // instead of the model's own vocabulary
-  std::string device;  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
+  std::filesystem::path model{};  // .gguf or .safetensors
+  std::filesystem::path vocab{};  // instead of the model's own vocabulary
+  std::string device{};  // "": the first GPU, else software; an index of list_devices(), part of a name, "software"
   /// "": the best that a self-test does not find wrong; "T0", "T1", "T2": that one, untested.
-  std::string tier;
+  std::string tier{};
   bool safe = false;  // keep WebGPU's checks of calls and indices, which a GPU that passed its self-test does without
   /// Take one token through all layers in a single dispatch, on a GPU that was tested to do so right.
   bool persistent = true;
@@ -56,7 +58,7 @@ struct EngineOptions {
   static constexpr uint32_t kChunkMax = 2048;
   static constexpr uint32_t kChunkDefault = 512;
   /// Tokens of one step at most, 1 to kChunkMax; none: as tuned, else kChunkDefault, above which working memory grows.
-  std::optional<uint32_t> chunk;
+  std::optional<uint32_t> chunk{};
   static constexpr uint32_t kSessionsMax = 1 << 16;  // of an engine; memory ends before, by bytes
   uint32_t max_sessions = 4;
   LoadMode load = LoadMode::stream;
@@ -67,10 +69,10 @@ struct EngineOptions {
   TuningMode tuning = TuningMode::automatic;
   /// Called while weights are loaded, in a lazy engine by what needs them; bytes done and in all. The last call of a
   /// load says that all are done.
-  std::function<void(uint64_t done, uint64_t total)> on_progress;
+  std::function<void(uint64_t done, uint64_t total)> on_progress{};
   /// Called after the GPU was lost in a step of several tokens and all goes on with fewer (class Engine), or after a
   /// token that takes one dispatch has stalled and goes on in many; says so.
-  std::function<void(const std::string& what)> on_recovery;
+  std::function<void(const std::string& what)> on_recovery{};
   /// Looked at between steps and while loading: once true, the call in progress throws Error{cancelled}.
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -95,131 +97,11 @@ struct PipelineCacheUse {
   uint64_t hits = 0, misses = 0, damaged = 0;
 };
 
-/// All memory of one text, in float. w[layer][head][i][j]: i value channel, j key channel.
-struct SessionState {
-  std::vector<float> time_shift;     // [n_layer, n_embd]
-  std::vector<float> wkv;            // [n_layer, n_head, head_size, head_size]
-  std::vector<float> channel_shift;  // [n_layer, n_embd]
-};
-
-/// All that a session is, on the host: it can be kept, sent and restored into any session of the same model.
-struct SessionSnapshot {
-  SessionState state;               // after n_tokens
-  uint64_t n_tokens = 0;            // fed so far
-  std::optional<uint32_t> pending;  // sampled and returned, fed with the next call
-  std::string undecoded;            // bytes of a character that the next tokens may complete
-  std::vector<float> counts;        // what penalties count, [n_vocab]; empty where they counted nothing
-  float mirostat_mu = 0;            // mirostat's memory; 0: none yet
-  std::vector<uint32_t> history;    // the last tokens, `pending` too, that DRY looks for repetitions in
-};
-
-enum class FinishReason {
-  stop,       // a stop token or a stop string
-  length,     // max_tokens reached
-  cancelled,  // the caller's callback said so
-};
-std::string_view name(FinishReason reason);
-
-struct GenerateOptions {
-  uint32_t max_tokens = 256;
-  std::vector<uint32_t> stop_tokens = {0};  // at most 16; id 0 is the end of a text
-  std::vector<std::string> stop;            // the text ends before the first of these
-  /// How many of the most probable tokens Completion::logprobs lists, 0 to 20; none: no logprobs. Costs a read of a row
-  /// of logits per token.
-  std::optional<uint32_t> logprobs;
-  /// Called with each piece of text that is certain (whole characters, no part of a stop string); false ends the call.
-  /// Bytes of a character that max_tokens cut in two come with the next call, if that goes on without new ids.
-  std::function<bool(std::string_view text)> on_text;
-  /// Called with each id when the CPU sees that it was drawn. A stop string may take the last ones back.
-  std::function<void(uint32_t id)> on_token;
-  /// The last member: GCC 12 warns of uninitialised memory where one whose construction may throw comes after it.
-  SamplerParams sampler;
-};
-
-struct Timings {
-  uint64_t prefill_tokens = 0, decode_tokens = 0;
-  double prefill_ms = 0, decode_ms = 0;
-};
-
-/// ln p(id) by the untempered softmax of the model's own logits, before bias, penalties and filters.
-struct TokenLogprob {
-  uint32_t id = 0;
-  float logprob = 0;
-};
-
-struct TokenLogprobs {
-  TokenLogprob token;             // the one generated
-  std::vector<TokenLogprob> top;  // the most probable ones, in descending order
-};
-
-struct Completion {
-  std::string text;
-  std::vector<uint32_t> ids;            // without the stop token, and without those that a stop string is part of
-  std::vector<TokenLogprobs> logprobs;  // one for each of ids, if asked for
-  FinishReason finish_reason = FinishReason::length;
-  Timings timings;
-};
-
-class Engine;
-
-/// One text and its state on the GPU. Belongs to an Engine, which must outlive it; move-only. Not for several threads.
-class Session {
- public:
-  ~Session();
-  Session(Session&&) noexcept;
-  Session& operator=(Session&&) noexcept;
-
-  /// Continues the text with `ids`. Throws Error{bad_request} for an id that is not below n_vocab, as do all below.
-  /// This one returns before the GPU has done the last steps.
-  void feed(std::span<const uint32_t> ids);
-  /// The same, and the logits after the last of `ids`: [n_vocab]. `ids` must not be empty.
-  std::vector<float> logits(std::span<const uint32_t> ids);
-  /// The same after each of `ids`: visit(i, logits [n_vocab]), in order.
-  void logits_of_each(std::span<const uint32_t> ids,
-                      const std::function<void(size_t index, std::span<const float> logits)>& visit);
-  /// Continues with `ids` and scores them: out[i] = -ln p(ids[i + 1] | all before), ids.size() - 1 values.
-  /// `on_progress` is called with how many there are so far.
-  std::vector<double> score(std::span<const uint32_t> ids,
-                            const std::function<void(size_t n_scored)>& on_progress = {});
-  /// Continues with `ids`, then with up to max_tokens sampled ones. An empty text starts with id 0. However it ends,
-  /// the session then stands after exactly the ids that it returned: the last one of them is fed with the next call.
-  Completion generate(std::span<const uint32_t> ids, const GenerateOptions& options);
-
-  /// The state after all that was fed; the last sampled token is fed with the next call.
-  SessionState state();
-  /// Tokens fed so far.
-  uint64_t n_tokens() const;
-  /// Waits until the GPU has done all that it was given.
-  void wait();
-  /// Back to the empty text.
-  void reset();
-
-  /// A second session that goes on from here; the state is copied on the GPU. Throws as Engine::new_session does.
-  Session fork();
-  SessionSnapshot snapshot();
-  /// Throws Error{bad_request} for a snapshot of a model of other shapes; the session then stays as it is.
-  void restore(const SessionSnapshot& snapshot);
-  /// The same without a copy: the session, and forks of it, keep the snapshot, which nobody may change from here on.
-  void restore(std::shared_ptr<const SessionSnapshot> snapshot);
-  /// Writes the session to a file (safetensors), whole or not at all. Throws Error{bad_file}.
-  void save(const std::filesystem::path& path);
-  /// Restores what save() wrote. Throws Error{bad_file} for a file that is damaged or was made for another model; the
-  /// session then stays as it is.
-  void load(const std::filesystem::path& path);
-
-  struct [[gnu::visibility("hidden")]] Impl;  // the library's own
-
- private:
-  friend class Engine;
-  explicit Session(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
 /// A text to continue, for Engine::generate.
 struct Request {
   Session* session = nullptr;
-  std::vector<uint32_t> ids;
-  GenerateOptions options;
+  std::vector<uint32_t> ids{};
+  GenerateOptions options{};
 };
 
 /// A model on a GPU. One thread at a time may use an engine and its sessions.
@@ -261,8 +143,9 @@ class Engine {
   size_t embedding_size(Pooling pooling) const;
   /// A vector for each text of ids, one after another: [texts.size(), embedding_size]. Texts share steps, of as
   /// many as there are free sessions at a time, of which one must be free; with EngineOptions::exact a text has the
-  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on from that
-  /// session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not have.
+  /// same bits in any company. A text without ids (and closing) is that of id 0 alone. `prefix`: every text goes on
+  /// from that session, which stays as it is. Throws Error{bad_request} for a layer or an id that the model does not
+  /// have.
   std::vector<float> embed(std::span<const std::vector<uint32_t>> texts, const EmbeddingOptions& options = {},
                            Session* prefix = nullptr);
   /// Times a step of `n_tokens` more tokens for each of `n_sequences` empty texts, which need as many free sessions;

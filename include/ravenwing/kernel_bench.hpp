@@ -17,19 +17,19 @@
 namespace ravenwing {
 
 struct KernelBenchOptions {
-  std::string device, tier;  // as in EngineOptions, but no tier is tested
-  bool safe = false;         // keep WebGPU's checks of calls and indices
+  std::string device{}, tier{};  // as in EngineOptions, but no tier is tested
+  bool safe = false;             // keep WebGPU's checks of calls and indices
   bool pipeline_cache = true;
   StateStorage state_storage = StateStorage::f32;        // of time_mix
   std::vector<std::string> shapes = {"2.9b"};            // SyntheticModel's
   std::vector<std::string> formats = {"F16", "Q4_K"};    // as in GGUF, in either case
-  std::vector<std::string> families;                     // kernel_families(); none: all
+  std::vector<std::string> families{};                   // kernel_families(); none: all
   std::vector<uint32_t> columns = {1, 8, 32, 128, 512};  // tokens of a step, at most kColumnsMax
   /// ROWS+ROWS+...xINPUTS: groups of matrices of your own to multiply by, instead of all else.
-  std::vector<std::string> matrices;
+  std::vector<std::string> matrices{};
   /// For matmul on T2: SUBGROUPS_M/SUBGROUPS_N/SUBGROUPS_K/TILES_M/TILES_N/DEPTH[/SETS[/PARTS]] of
   /// matmul_tile.wgsl, PARTS of products that are added to what is there; "" or none: what it chooses by itself.
-  std::vector<std::string> tiles;
+  std::vector<std::string> tiles{};
   const std::atomic<bool>* cancel = nullptr;  // looked at between readings; once true, run() throws Error{cancelled}
 
   static constexpr uint32_t kColumnsMax = 4096;

@@ -40,7 +40,7 @@ struct SamplerParams {
   float frequency_penalty = 0;   // subtracted for each occurrence; -100 to 100
   float repetition_penalty = 1;  // divides the logit of a token that occurred, multiplies a negative one; 0.01 to 100
   float penalty_decay = 0.996f;  // of all counts, per token; 0 to 1
-  std::map<uint32_t, float> logit_bias;  // added to the logits of these ids, -100 to 100; at most kLogitBiasMax
+  std::map<uint32_t, float> logit_bias{};  // added to the logits of these ids, -100 to 100; at most kLogitBiasMax
 
   // XTC: with this probability all tokens at least as probable as the threshold go, but for the least probable of them.
   float xtc_probability = 0;   // 0 to 1; 0: off

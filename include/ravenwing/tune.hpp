@@ -31,15 +31,15 @@ struct TunedSubject {
 };
 
 struct TuneOptions {
-  std::filesystem::path model;  // whose matrices are measured
-  std::string device, tier;     // as in EngineOptions
-  bool safe = false;            // keep WebGPU's checks of calls and indices
+  std::filesystem::path model{};  // whose matrices are measured
+  std::string device{}, tier{};   // as in EngineOptions
+  bool safe = false;              // keep WebGPU's checks of calls and indices
   bool pipeline_cache = true;
   bool quick = false;  // fewer sizes, and no chunk length, for which the model has to be loaded
   /// Sizes of steps, powers of two; none: 1 to 512.
-  std::vector<uint32_t> columns;
-  std::string only;  // measure the subjects alone that begin so
-  std::function<void(const TuneReading&)> on_reading;
+  std::vector<uint32_t> columns{};
+  std::string only{};  // measure the subjects alone that begin so
+  std::function<void(const TuneReading&)> on_reading{};
   const std::atomic<bool>* cancel = nullptr;  // once true, tune() returns what it has found so far
 };
 

@@ -12,7 +12,7 @@ using namespace nb::literals;
 
 namespace {
 
-std::vector<float>& values_of(SessionState& state, State::Part part) {
+std::vector<float>& values_of(ravenwing::State& state, State::Part part) {
   switch (part) {
     case State::time_shift:
       return state.time_shift;
@@ -50,6 +50,12 @@ State::State(std::array<FloatArray, 3> parts, bool copy) : snapshot_(std::make_s
     else
       borrowed_[part] = array;
   }
+  const Shape& shape = shapes_[wkv];
+  if (shape.size() != 4) return;  // and restore() refuses it
+  ravenwing::State& state = snapshot_->state;
+  state.n_layer = uint32_t(shape[0]);
+  state.n_head = uint32_t(shape[1]);
+  state.head_size = uint32_t(shape[2]);
 }
 
 SessionSnapshot& State::writable() {

@@ -53,8 +53,9 @@ MappedFile::MappedFile(const std::filesystem::path& path, Access access) {
 }
 
 MappedFile::~MappedFile() {
+  if (descriptor_ < 0) return;
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_t(size_));
-  if (descriptor_ >= 0) ::close(descriptor_);
+  ::close(descriptor_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -80,14 +81,15 @@ uint64_t MappedFile::size_on_disk() const {
 
 bool MappedFile::unchanged() const {
   struct stat status;
-  if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) return false;
+  if (descriptor_ < 0) return true;
+  if (::fstat(descriptor_, &status) != 0) return false;
   return uint64_t(status.st_size) == size_ && modified_at(status) == modified_ns_;
 }
 
 bool MappedFile::read(uint64_t offset, void* to, uint64_t n) const {
   if (offset > size_ || n > size_ - offset) return false;
-  if (kept_) {
-    std::copy_n(kept_.get() + offset, n, static_cast<std::byte*>(to));
+  if (kept_ || descriptor_ < 0) {
+    std::copy_n((kept_ ? kept_.get() : data_) + offset, n, static_cast<std::byte*>(to));
     return true;
   }
   auto* out = static_cast<std::byte*>(to);

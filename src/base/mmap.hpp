@@ -1,4 +1,4 @@
-// A file for reading, mapped or not.
+// A file for reading, mapped or not, or bytes in its place.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +20,8 @@ class MappedFile {
 
   MappedFile() = default;
   explicit MappedFile(const std::filesystem::path& path, Access access = Access::mapped);
+  /// Bytes of the caller's, which must outlive it, as if a file held them.
+  explicit MappedFile(std::span<const std::byte> bytes) : data_(bytes.data()), size_(bytes.size()) {}
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -29,7 +31,8 @@ class MappedFile {
   /// Of a mapping.
   std::span<const std::byte> bytes() const { return {data_, data_ == nullptr ? 0 : size_t(size_)}; }
 
-  /// The length of the file on disk now; less than size() means that reading the tail would raise SIGBUS.
+  /// The length of the file on disk now, 0 where there is none; less than size() means that reading the tail would
+  /// raise SIGBUS.
   uint64_t size_on_disk() const;
 
   /// False once the file was cut, grown or rewritten in place since it was opened (its length or time of change).
@@ -45,7 +48,7 @@ class MappedFile {
   void forget() { kept_.reset(); }
 
  private:
-  int descriptor_ = -1;
+  int descriptor_ = -1;  // -1: there is no file, data_ is somebody else's
   const std::byte* data_ = nullptr;
   std::unique_ptr<std::byte[]> kept_;
   uint64_t size_ = 0;

@@ -314,7 +314,7 @@ Completion Session::generate(std::span<const uint32_t> ids, const GenerateOption
   return std::move(run_requests(impl_->engine, {&request, 1}).front());
 }
 
-SessionState Session::state() {
+State Session::state() {
   return impl_->engine.retry([&] { return impl_->engine.runner.read_state(impl_->slot); });
 }
 
@@ -358,13 +358,11 @@ SessionSnapshot Session::snapshot() {
 
 void Session::Impl::check(const SessionSnapshot& snapshot) const {
   const rwkv7::Config& config = engine.runner.config();
-  const size_t n_shift = size_t(config.n_layer) * config.n_embd;
-  const SessionState& state = snapshot.state;
-  if (state.time_shift.size() != n_shift || state.channel_shift.size() != n_shift ||
-      state.wkv.size() != n_shift * config.head_size) {
-    fail(ErrorCode::bad_request, "the snapshot's state has {} + {} + {} values, the model's {} + {} + {}",
-         state.time_shift.size(), state.wkv.size(), state.channel_shift.size(), n_shift, n_shift * config.head_size,
-         n_shift);
+  const State& state = snapshot.state;
+  state.validate();
+  if (state.n_layer != config.n_layer || state.n_head != config.n_head || state.head_size != config.head_size) {
+    fail(ErrorCode::bad_request, "the snapshot's state has {} layers of {} heads of {}, the model's {} of {} of {}",
+         state.n_layer, state.n_head, state.head_size, config.n_layer, config.n_head, config.head_size);
   }
   if (!snapshot.counts.empty() && snapshot.counts.size() != config.n_vocab) {
     fail(ErrorCode::bad_request, "the snapshot counts {} tokens, the model has {}", snapshot.counts.size(),
@@ -419,6 +417,16 @@ void Session::load(const std::filesystem::path& path) {
   Engine::Impl& engine = impl_->engine;
   restore(
       std::make_shared<const SessionSnapshot>(read_session_file(path, engine.runner.config(), engine.hash_of_model())));
+}
+
+std::vector<std::byte> Session::to_bytes() {
+  Engine::Impl& engine = impl_->engine;
+  return session_bytes(snapshot(), engine.runner.config(), engine.hash_of_model());
+}
+
+void Session::from_bytes(std::span<const std::byte> bytes) {
+  Engine::Impl& engine = impl_->engine;
+  restore(read_session_bytes(bytes, engine.runner.config(), engine.hash_of_model()));
 }
 
 }  // namespace ravenwing

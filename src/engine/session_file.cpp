@@ -66,7 +66,7 @@ std::string to_hex(std::string_view bytes) {
 /// Reads fields of a session file; every refusal names the file and the field.
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& path) : file_(format::ModelFile::open(path)) {
+  explicit Reader(format::ModelFile file) : file_(std::move(file)) {
     const std::string* kind = file_.meta_string("kind");
     if (file_.container() != format::Container::safetensors || kind == nullptr || *kind != kKind)
       refuse("is not a saved session");
@@ -155,6 +155,58 @@ Shapes shapes_of(const rwkv7::Config& config) {
   return {{config.n_layer, config.n_embd}, {config.n_layer, config.n_head, config.head_size, config.head_size}};
 }
 
+/// What write(tensors, metadata) makes of a session.
+template <typename Write>
+auto pack(const SessionSnapshot& snapshot, const rwkv7::Config& config, const std::string& hash_of_model, Write write) {
+  const Shapes shapes = shapes_of(config);
+  std::vector<format::FloatTensor> tensors = {{"time_shift", shapes.shift, snapshot.state.time_shift},
+                                              {"wkv", shapes.wkv, snapshot.state.wkv},
+                                              {"channel_shift", shapes.shift, snapshot.state.channel_shift}};
+  if (!snapshot.counts.empty()) tensors.push_back({"penalty_counts", {config.n_vocab}, snapshot.counts});
+  RAVENWING_CHECK(config.n_vocab <= kIdMax);
+  const std::vector<float> history(snapshot.history.begin(), snapshot.history.end());
+  if (!history.empty()) tensors.push_back({"history", {history.size()}, history});
+  const float mu[] = {snapshot.mirostat_mu};
+  tensors.push_back({"mirostat_mu", {1}, mu});
+  const std::map<std::string, std::string> metadata = {
+      {"kind", std::string(kKind)},
+      {"version", std::to_string(kVersion)},
+      {"architecture", "rwkv7"},
+      {"model_hash", hash_of_model},
+      {"tokens_seen", std::to_string(snapshot.n_tokens)},
+      {"pending_token", snapshot.pending ? std::to_string(*snapshot.pending) : "none"},
+      {"undecoded_bytes", to_hex(snapshot.undecoded)},
+      {"checksum", checksum(snapshot)}};
+  return write(tensors, metadata);
+}
+
+SessionSnapshot read(const Reader& reader, const rwkv7::Config& config, const std::string& hash_of_model) {
+  if (reader.text("model_hash") != hash_of_model) {
+    reader.refuse("was made for another model: its model_hash is {}, this model's is {}",
+                  quoted(reader.text("model_hash")), hash_of_model);
+  }
+  const Shapes shapes = shapes_of(config);
+  SessionSnapshot snapshot{.state = {.n_layer = config.n_layer,
+                                     .n_head = config.n_head,
+                                     .head_size = config.head_size,
+                                     .time_shift = reader.tensor("time_shift", shapes.shift),
+                                     .wkv = reader.tensor("wkv", shapes.wkv),
+                                     .channel_shift = reader.tensor("channel_shift", shapes.shift)},
+                           .n_tokens = reader.number("tokens_seen"),
+                           .undecoded = reader.bytes("undecoded_bytes")};
+  if (reader.has_tensor("penalty_counts")) snapshot.counts = reader.tensor("penalty_counts", {config.n_vocab});
+  snapshot.mirostat_mu = reader.tensor("mirostat_mu", {1})[0];
+  if (!std::isfinite(snapshot.mirostat_mu)) reader.refuse("has {} as mirostat's mu", snapshot.mirostat_mu);
+  snapshot.history = read_history(reader, config.n_vocab);
+  if (reader.text("pending_token") != "none") {
+    const uint64_t id = reader.number("pending_token");
+    if (id >= config.n_vocab) reader.refuse("has the pending token {}, the model's are below {}", id, config.n_vocab);
+    snapshot.pending = uint32_t(id);
+  }
+  if (reader.text("checksum") != checksum(snapshot)) reader.refuse("is damaged: its checksum does not match");
+  return snapshot;
+}
+
 }  // namespace
 
 std::string model_hash(const format::ModelFile& file) {
@@ -174,51 +226,24 @@ std::string model_hash(const format::ModelFile& file) {
 
 void write_session_file(const std::filesystem::path& path, const SessionSnapshot& snapshot, const rwkv7::Config& config,
                         const std::string& hash_of_model) {
-  const Shapes shapes = shapes_of(config);
-  std::vector<format::FloatTensor> tensors = {{"time_shift", shapes.shift, snapshot.state.time_shift},
-                                              {"wkv", shapes.wkv, snapshot.state.wkv},
-                                              {"channel_shift", shapes.shift, snapshot.state.channel_shift}};
-  if (!snapshot.counts.empty()) tensors.push_back({"penalty_counts", {config.n_vocab}, snapshot.counts});
-  RAVENWING_CHECK(config.n_vocab <= kIdMax);
-  const std::vector<float> history(snapshot.history.begin(), snapshot.history.end());
-  if (!history.empty()) tensors.push_back({"history", {history.size()}, history});
-  const float mu[] = {snapshot.mirostat_mu};
-  tensors.push_back({"mirostat_mu", {1}, mu});
-  format::write_safetensors(path, tensors,
-                            {{"kind", std::string(kKind)},
-                             {"version", std::to_string(kVersion)},
-                             {"architecture", "rwkv7"},
-                             {"model_hash", hash_of_model},
-                             {"tokens_seen", std::to_string(snapshot.n_tokens)},
-                             {"pending_token", snapshot.pending ? std::to_string(*snapshot.pending) : "none"},
-                             {"undecoded_bytes", to_hex(snapshot.undecoded)},
-                             {"checksum", checksum(snapshot)}});
+  pack(snapshot, config, hash_of_model,
+       [&](const auto& tensors, const auto& metadata) { format::write_safetensors(path, tensors, metadata); });
+}
+
+std::vector<std::byte> session_bytes(const SessionSnapshot& snapshot, const rwkv7::Config& config,
+                                     const std::string& hash_of_model) {
+  return pack(snapshot, config, hash_of_model,
+              [](const auto& tensors, const auto& metadata) { return format::safetensors_bytes(tensors, metadata); });
 }
 
 SessionSnapshot read_session_file(const std::filesystem::path& path, const rwkv7::Config& config,
                                   const std::string& hash_of_model) {
-  const Reader reader(path);
-  if (reader.text("model_hash") != hash_of_model) {
-    reader.refuse("was made for another model: its model_hash is {}, this model's is {}",
-                  quoted(reader.text("model_hash")), hash_of_model);
-  }
-  const Shapes shapes = shapes_of(config);
-  SessionSnapshot snapshot{.state = {.time_shift = reader.tensor("time_shift", shapes.shift),
-                                     .wkv = reader.tensor("wkv", shapes.wkv),
-                                     .channel_shift = reader.tensor("channel_shift", shapes.shift)},
-                           .n_tokens = reader.number("tokens_seen"),
-                           .undecoded = reader.bytes("undecoded_bytes")};
-  if (reader.has_tensor("penalty_counts")) snapshot.counts = reader.tensor("penalty_counts", {config.n_vocab});
-  snapshot.mirostat_mu = reader.tensor("mirostat_mu", {1})[0];
-  if (!std::isfinite(snapshot.mirostat_mu)) reader.refuse("has {} as mirostat's mu", snapshot.mirostat_mu);
-  snapshot.history = read_history(reader, config.n_vocab);
-  if (reader.text("pending_token") != "none") {
-    const uint64_t id = reader.number("pending_token");
-    if (id >= config.n_vocab) reader.refuse("has the pending token {}, the model's are below {}", id, config.n_vocab);
-    snapshot.pending = uint32_t(id);
-  }
-  if (reader.text("checksum") != checksum(snapshot)) reader.refuse("is damaged: its checksum does not match");
-  return snapshot;
+  return read(Reader(format::ModelFile::open(path)), config, hash_of_model);
+}
+
+SessionSnapshot read_session_bytes(std::span<const std::byte> bytes, const rwkv7::Config& config,
+                                   const std::string& hash_of_model) {
+  return read(Reader(format::ModelFile::from_bytes(bytes)), config, hash_of_model);
 }
 
 }  // namespace ravenwing

@@ -1,12 +1,15 @@
 // Sessions as files: safetensors with the state as tensors and the rest as metadata.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "format/model_file.hpp"
 #include "model/rwkv7_config.hpp"
-#include "ravenwing/engine.hpp"
+#include "ravenwing/session.hpp"
 
 namespace ravenwing {
 
@@ -19,8 +22,14 @@ std::string model_hash(const format::ModelFile& file);
 void write_session_file(const std::filesystem::path& path, const SessionSnapshot& snapshot, const rwkv7::Config& config,
                         const std::string& hash_of_model);
 
-/// Throws Error{bad_file} for a file that is none of these, is damaged, or was made for another model.
+/// The same bytes in memory.
+std::vector<std::byte> session_bytes(const SessionSnapshot& snapshot, const rwkv7::Config& config,
+                                     const std::string& hash_of_model);
+
+/// Throw Error{bad_file} for what is none of these, is damaged, or was made for another model.
 SessionSnapshot read_session_file(const std::filesystem::path& path, const rwkv7::Config& config,
                                   const std::string& hash_of_model);
+SessionSnapshot read_session_bytes(std::span<const std::byte> bytes, const rwkv7::Config& config,
+                                   const std::string& hash_of_model);
 
 }  // namespace ravenwing

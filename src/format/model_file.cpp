@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
@@ -70,26 +71,31 @@ const T* value_as(const std::map<std::string, MetaValue, std::less<>>& metadata,
 }  // namespace
 
 ModelFile ModelFile::open(const std::filesystem::path& path, MappedFile::Access access) {
-  ModelFile file;
-  file.path_ = path;
-  file.mapping_ = std::make_unique<MappedFile>(path, access);
-  std::string text(size_t(std::min(file.file_bytes(), kFirstBytes)), '\0');
-  if (!file.mapping_->read(0, text.data(), text.size())) text.clear();
-  const std::string name = ravenwing::quoted(path.string(), 400);
+  return ModelFile(path, MappedFile(path, access));
+}
+
+ModelFile ModelFile::from_bytes(std::span<const std::byte> bytes) {
+  return ModelFile("(bytes in memory)", MappedFile(bytes));
+}
+
+ModelFile::ModelFile(std::filesystem::path path, MappedFile mapping)
+    : path_(std::move(path)), mapping_(std::make_unique<MappedFile>(std::move(mapping))) {
+  std::string text(size_t(std::min(file_bytes(), kFirstBytes)), '\0');
+  if (!mapping_->read(0, text.data(), text.size())) text.clear();
+  const std::string name = ravenwing::quoted(path_.string(), 400);
   if (text.starts_with(kGgufMagic)) {
     if (text.size() < kGgufHeaderBytes) {
       fail(ErrorCode::bad_file, "[gguf] {}: {} bytes, file too short for a GGUF header ({})", name, text.size(),
            kGgufHeaderBytes);
     }
-    file.container_ = Container::gguf;
-    parse_gguf(file);
-  } else if (looks_like_safetensors(text, file.file_bytes())) {
-    file.container_ = Container::safetensors;
-    parse_safetensors(file);
+    container_ = Container::gguf;
+    parse_gguf(*this);
+  } else if (looks_like_safetensors(text, file_bytes())) {
+    container_ = Container::safetensors;
+    parse_safetensors(*this);
   } else {
     fail_unknown(name, text);
   }
-  return file;
 }
 
 const Tensor* ModelFile::find(std::string_view name) const {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -44,6 +45,8 @@ class ModelFile {
   /// Opens a GGUF (v2, v3) or safetensors file; the container is told by its first bytes, not by its name.
   /// Access::read: the header is not mapped either.
   static ModelFile open(const std::filesystem::path& path, MappedFile::Access access = MappedFile::Access::mapped);
+  /// The same for what is in memory already; `bytes` must outlive the file and its tensors. path() says what it is.
+  static ModelFile from_bytes(std::span<const std::byte> bytes);
 
   Container container() const { return container_; }
   const std::filesystem::path& path() const { return path_; }
@@ -70,7 +73,7 @@ class ModelFile {
  private:
   friend void parse_gguf(ModelFile&);
   friend void parse_safetensors(ModelFile&);
-  ModelFile() = default;
+  ModelFile(std::filesystem::path path, MappedFile mapping);
 
   std::filesystem::path path_;
   std::unique_ptr<MappedFile> mapping_;  // stays where it is when the ModelFile moves: tensors point to it

@@ -1,6 +1,7 @@
 // Writing safetensors files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -21,5 +22,8 @@ struct FloatTensor {
 /// Error{bad_file} with the system's message.
 void write_safetensors(const std::filesystem::path& path, std::span<const FloatTensor> tensors,
                        const std::map<std::string, std::string>& metadata);
+/// The same bytes in memory.
+std::vector<std::byte> safetensors_bytes(std::span<const FloatTensor> tensors,
+                                         const std::map<std::string, std::string>& metadata);
 
 }  // namespace ravenwing::format

@@ -18,6 +18,15 @@
 namespace ravenwing {
 namespace {
 
+State to_state(const rwkv7::Config& config, rwkv7::HostState state) {
+  return {.n_layer = config.n_layer,
+          .n_head = config.n_head,
+          .head_size = config.head_size,
+          .time_shift = std::move(state.time_shift),
+          .wkv = std::move(state.wkv),
+          .channel_shift = std::move(state.channel_shift)};
+}
+
 /// Tokens that the GPU's working memory is made for. Shaders have it as a constant: few values, so that their caches
 /// serve every chunk size.
 uint32_t tokens_max_of(uint32_t chunk) { return std::max(EngineOptions::kChunkDefault, std::bit_ceil(chunk)); }
@@ -361,23 +370,20 @@ void Runner::write_additions(uint32_t slot, std::span<const kernels::LogitAdditi
   impl_->live().states().write_additions(slot, additions);
 }
 
-SessionState Runner::read_state(uint32_t slot) {
-  rwkv7::HostState state = impl_->read(impl_->live().states().read(slot));
-  return {std::move(state.time_shift), std::move(state.wkv), std::move(state.channel_shift)};
-}
+State Runner::read_state(uint32_t slot) { return to_state(config(), impl_->read(impl_->live().states().read(slot))); }
 
 SessionSnapshot Runner::read_slot(uint32_t slot) {
   SessionSnapshot snapshot;
   rwkv7::SamplingMemory memory;
   rwkv7::HostState state = impl_->read(impl_->live().states().read(slot, &memory));
-  snapshot.state = {std::move(state.time_shift), std::move(state.wkv), std::move(state.channel_shift)};
+  snapshot.state = to_state(config(), std::move(state));
   snapshot.counts = std::move(memory.counts);
   snapshot.mirostat_mu = memory.mirostat_mu;
   return snapshot;
 }
 
 void Runner::write_slot(uint32_t slot, const SessionSnapshot& snapshot) {
-  const SessionState& state = snapshot.state;
+  const State& state = snapshot.state;
   impl_->live().states().write(slot, {state.time_shift, state.wkv, state.channel_shift}, snapshot.counts,
                                snapshot.mirostat_mu);
 }

@@ -94,7 +94,7 @@ class Runner {
   /// What sampling is to do from now on; the session's memory of it stays.
   void begin_request(uint32_t slot, const kernels::ControlBlock& block);
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
-  SessionState read_state(uint32_t slot);
+  State read_state(uint32_t slot);
   /// What the GPU has of a snapshot: the state and what sampling remembers.
   SessionSnapshot read_slot(uint32_t slot);
   void write_slot(uint32_t slot, const SessionSnapshot& snapshot);

@@ -18,6 +18,7 @@ from locales import make_turkish_locale
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 MESA = os.path.join(ROOT, "third_party/mesa")
 CMAKE = os.environ.get("CMAKE", "cmake")
+CHAT = "Hello\nWho are you?\n/back\n/back\nHello\n"  # for examples/chat.cpp
 
 
 def environment():
@@ -28,9 +29,8 @@ def environment():
     return {**kept, "VK_DRIVER_FILES": os.path.join(MESA, "lvp_icd.json"), "LD_LIBRARY_PATH": os.path.join(MESA, "lib")}
 
 
-def run(*command, cwd="/", env=None):
-    done = subprocess.run(command, cwd=cwd, env={**environment(), **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True)
+def run(*command, cwd="/", env=None, text=""):
+    done = subprocess.run(command, cwd=cwd, env={**environment(), **(env or {})}, input=text, capture_output=True, text=True)
     if done.returncode != 0:
         raise AssertionError(f"{command}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout, done.stderr
@@ -78,9 +78,13 @@ class InstallTest(unittest.TestCase):
                     self.assertNotIn("/", os.readlink(path))
 
     def test_public_headers(self):
-        for name in self.paths("include/ravenwing"):
+        headers = self.paths("include/ravenwing")
+        for name in headers:
             text = self.read("include/ravenwing/" + name)
             self.assertNotRegex(text, r"(?i)wgpu::|webgpu/|nlohmann|fmt/", name)
+            if name == "ravenwing.hpp":
+                self.assertEqual(re.findall(r'#include "(.*)"', text), [f"ravenwing/{other}" for other in headers if other != name])
+                continue
             # A header without this compiles, and its functions are missing from the library.
             self.assertIn("\n#pragma GCC visibility push(default)", text, name)
 
@@ -131,6 +135,27 @@ class InstallTest(unittest.TestCase):
         self.needs_adapter()
         self.assertGreater(len(run(os.path.join(build, "hello"))[0].split()), 10)
         self.assertEqual(run(os.path.join(build, "consumer"), env=make_turkish_locale(source))[0], "ok\n")
+
+    def test_examples(self):
+        """Those of examples/ that the README does not show, built as a project of their own."""
+        source = os.path.join(self.folder.name, "examples")
+        shutil.copytree(os.path.join(ROOT, "examples"), source)
+        build = os.path.join(source, "build")
+        run(CMAKE, "-S", source, "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={self.tree}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
+        names = {name[:-len(".cpp")] for name in os.listdir(source) if name.endswith(".cpp")} - {"hello"}
+        self.assertGreaterEqual(names, {"batch", "chat", "embed", "state"})
+        run(CMAKE, "--build", build, "--target", *names)
+        self.needs_adapter()
+        chat = (os.path.join(self.tree, "share/ravenwing/models/demo/tiny-rwkv7-Q4_K_M.gguf"), "12")
+        outputs = {name: run(os.path.join(build, name), *(chat if name == "chat" else ()), cwd=build, text=CHAT)[0] for name in names}
+        self.assertRegex(outputs["batch"], r"\A\.\.\. girl.+\n(?s:.*)\.\.\. dog.+\n(?s:.*)\.\.\. robot.+")
+        # A turn that was taken back leaves no trace.
+        first, second, again, _ = outputs["chat"].split("\n> ")
+        self.assertEqual(again, "> > " + first.removeprefix("> "))
+        self.assertNotIn(second, (first, again))
+        pairs = [line.split("  ")[1:] for line in outputs["embed"].splitlines()]
+        self.assertEqual([nearest for _, nearest in pairs], [pairs[i ^ 1][0] for i in range(6)])
+        self.assertRegex(outputs["state"], r"\A6 layers of 8 heads, 196608 values\nThe ball was .+\nThe dog was .+\nThen Lily .+\n\Z")
 
     def test_wrong_version_is_refused(self):
         script = os.path.join(self.folder.name, "find.cmake")

@@ -34,14 +34,14 @@ void write(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-void check_same(const SessionState& a, const SessionState& b) {
+void check_same(const State& a, const State& b) {
   CHECK(a.time_shift == b.time_shift);
   CHECK(a.wkv == b.wkv);
   CHECK(a.channel_shift == b.channel_shift);
 }
 
 /// The state after a prompt and ids that were returned, all but the last one fed.
-SessionState state_after(Engine& engine, std::span<const uint32_t> ids, std::span<const uint32_t> returned) {
+State state_after(Engine& engine, std::span<const uint32_t> ids, std::span<const uint32_t> returned) {
   Session session = engine.new_session();
   session.feed(ids);
   if (!returned.empty()) session.feed(returned.first(returned.size() - 1));
@@ -66,6 +66,9 @@ TEST_SUITE("session") {
     CHECK(snapshot.pending.has_value());
     CHECK(std::count_if(snapshot.counts.begin(), snapshot.counts.end(), [](float count) { return count > 0; }) > 2);
     session.save(file);
+    const std::vector<std::byte> bytes = session.to_bytes();
+    const std::string in_file = bytes_of(file);
+    CHECK(std::ranges::equal(bytes, std::as_bytes(std::span(in_file))));
     Session fork = session.fork();
     const Completion expected = session.generate({}, options);
     REQUIRE(expected.ids.size() == 6);
@@ -79,8 +82,12 @@ TEST_SUITE("session") {
     CHECK(fork.n_tokens() == snapshot.n_tokens);
     CHECK(fork.generate({}, options).ids == expected.ids);
     check_same(fork.state(), session.state());
+    fork.reset();
+    fork.from_bytes(bytes);
+    CHECK(fork.snapshot() == snapshot);
+    CHECK(fork.generate({}, options).ids == expected.ids);
     // The fork leaves its origin alone.
-    const SessionState before = session.state();
+    const State before = session.state();
     fork.feed(prompt("And so it went."));
     check_same(session.state(), before);
   }
@@ -136,10 +143,11 @@ TEST_SUITE("session") {
     session.feed(prompt("Once upon a time"));
     session.save(good);
     const std::string bytes = bytes_of(good);
-    const SessionState state = session.state();
+    const State state = session.state();
     const auto refused = [&](const std::string& damaged) {
       write(bad, damaged);
       CHECK(code_of([&] { session.load(bad); }) == ErrorCode::bad_file);
+      CHECK(code_of([&] { session.from_bytes(std::as_bytes(std::span(damaged))); }) == ErrorCode::bad_file);
     };
     refused("");
     for (const size_t n : {size_t(1), size_t(7), size_t(100), bytes.size() / 2, bytes.size() - 1})
@@ -167,11 +175,16 @@ TEST_SUITE("session") {
     refused(flipped);
     write(bad, bytes_of(demo_model_path()).substr(0, 1 << 20));
     CHECK(code_of([&] { session.load(bad); }) == ErrorCode::bad_file);
+    CHECK(code_of([&] { session.from_bytes({}); }) == ErrorCode::bad_file);
     CHECK(code_of([&] { session.load(folder.path); }) == ErrorCode::bad_file);
     CHECK(code_of([&] { session.load(folder.path / "none"); }) == ErrorCode::bad_file);
     SessionSnapshot small = session.snapshot();
     small.state.wkv.pop_back();
     CHECK(code_of([&] { session.restore(small); }) == ErrorCode::bad_request);
+    SessionSnapshot other = session.snapshot();
+    std::swap(other.state.n_layer, other.state.n_head);  // as many values, but of another model
+    REQUIRE(other.state.n_layer != other.state.n_head);
+    CHECK(code_of([&] { session.restore(other); }) == ErrorCode::bad_request);
     check_same(session.state(), state);
     CHECK(session.n_tokens() == 4);
   }
@@ -281,6 +294,29 @@ TEST_SUITE("session") {
     CHECK(used.generate(ids, options).ids == fresh.generate(ids, options).ids);
     test::check_same(used.snapshot(), fresh.snapshot());
     test::check_same(beside.snapshot(), neighbour);
+  }
+
+  TEST_CASE("a state has the model's shapes, is kept alone and taken up by another session") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    const Folder folder;
+    Session session = engine->new_session();
+    CHECK(session.state() == State::zeros(engine->model()));
+    session.feed(prompt("Once upon a time"));
+    const State state = session.state();
+    state.validate();
+    CHECK(state.n_layer == engine->model().n_layer);
+    CHECK(state.n_embd() == engine->model().n_embd);
+    state.save(folder.path / "state");
+    session.save(folder.path / "session");
+    CHECK(State::load(folder.path / "state") == state);
+    CHECK(State::load(folder.path / "session") == state);
+    CHECK(code_of([&] { session.load(folder.path / "state"); }) == ErrorCode::bad_file);
+
+    const Completion expected = session.generate(prompt(" there"), greedy(4));
+    Session other = engine->new_session();
+    other.restore({.state = State::load(folder.path / "state")});
+    CHECK(other.generate(prompt(" there"), greedy(4)).ids == expected.ids);
   }
 
   TEST_CASE("a character that the limit cuts comes whole with the next call") {

@@ -25,7 +25,7 @@ std::vector<float> rounded(std::vector<float> values) {
   return values;
 }
 
-void check_same(const SessionState& a, const SessionState& b) {
+void check_same(const State& a, const State& b) {
   CHECK(a.time_shift == b.time_shift);
   CHECK(a.wkv == b.wkv);
   CHECK(a.channel_shift == b.channel_shift);
@@ -71,7 +71,7 @@ TEST_SUITE("session") {
     REQUIRE(of_f32.state.wkv != rounded(of_f32.state.wkv));
     wide.save(folder / "f32");
     loaded.load(folder / "f32");
-    SessionState narrowed = of_f32.state;
+    State narrowed = of_f32.state;
     narrowed.wkv = rounded(narrowed.wkv);
     check_same(loaded.state(), narrowed);
     CHECK(loaded.snapshot().pending == of_f32.pending);
@@ -83,12 +83,12 @@ TEST_SUITE("session") {
     const float values[] = {1e6f, -1e6f, 65519.0f, 1e-5f, -1e-9f, 0.1f, -0.0f};
     for (size_t i = 0; i < odd.state.wkv.size(); ++i) odd.state.wkv[i] = values[i % std::size(values)];
     loaded.restore(odd);
-    const SessionState found = loaded.state();
+    const State found = loaded.state();
     CHECK(found.wkv == rounded(odd.state.wkv));
     CHECK(found.wkv[0] == 65504.0f);
     CHECK(found.time_shift == odd.state.time_shift);
     loaded.reset();
-    const SessionState zero = loaded.state();
+    const State zero = loaded.state();
     CHECK(std::all_of(zero.wkv.begin(), zero.wkv.end(), [](float value) { return value == 0; }));
     CHECK(std::all_of(zero.time_shift.begin(), zero.time_shift.end(), [](float value) { return value == 0; }));
   }

@@ -8,6 +8,9 @@ namespace ravenwing::fuzz {
 SessionSnapshot session_snapshot(bool with_everything) {
   const size_t n_shift = size_t(kSessionConfig.n_layer) * kSessionConfig.n_embd;
   SessionSnapshot snapshot;
+  snapshot.state.n_layer = kSessionConfig.n_layer;
+  snapshot.state.n_head = kSessionConfig.n_head;
+  snapshot.state.head_size = kSessionConfig.head_size;
   const auto fill = [](std::vector<float>& values, size_t n, float first) {
     values.resize(n);
     std::iota(values.begin(), values.end(), first);

@@ -131,7 +131,7 @@ void check_exact(Tier tier) {
 }
 
 /// Feeds a text in steps of at most `step` tokens; logits of the last one, and the state.
-std::pair<std::vector<float>, SessionState> feed_runner(Runner& runner, std::span<const uint32_t> ids, uint32_t step) {
+std::pair<std::vector<float>, State> feed_runner(Runner& runner, std::span<const uint32_t> ids, uint32_t step) {
   kernels::StepInput input(runner.tokens_max());
   runner.reset_slot(0);
   for (; !ids.empty(); ids = ids.subspan(std::min<size_t>(step, ids.size()))) {

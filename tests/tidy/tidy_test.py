@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import api  # noqa: E402
 import tidy  # noqa: E402
 
 CLEAN = {
@@ -119,6 +120,53 @@ class TidyTest(unittest.TestCase):
             self.expect("README.md", f"see {path}\n", "a path of one machine")
         self.expect("src/base/x.cpp", "int x; \n", "blanks")
         self.expect("src/base/x.cpp", "\tint x;\n", "a tab")
+
+
+HEADER = """#pragma once
+#include <string>
+namespace ravenwing {
+struct Elsewhere;
+enum class Colour : int { red, green = 7 };  // { of a comment
+/// What it is.
+struct Bird {
+  std::string cry = "c;r}a";  // its own
+  std::vector<int> legs = {1, 2};
+  bool operator==(const Bird&) const = default;
+  friend Bird operator+(Bird a, const Bird& b) { return a += b; }
+};
+class Nest {
+ public:
+  explicit Nest(Bird bird) : bird_(std::move(bird)), n_{1} {}
+  void run(const std::function<void(int)>& visit = {},
+           int n = 3) const;
+  struct [[gnu::visibility("hidden")]] Impl;
+
+ private:
+  friend class Engine;
+  void hide();
+  Bird bird_;
+};
+int fly();
+}  // namespace ravenwing
+"""
+DECLARATIONS = """enum class Colour : int
+Colour: red
+Colour: green = 7
+struct Bird
+Bird: std::string cry = "c;r}a"
+Bird: std::vector<int> legs = {1, 2}
+Bird: bool operator==(const Bird&) const = default
+Bird: friend Bird operator+(Bird a, const Bird& b)
+class Nest
+Nest: explicit Nest(Bird bird)
+Nest: void run(const std::function<void(int)>& visit = {}, int n = 3) const
+int fly()"""
+
+
+class ApiTest(unittest.TestCase):
+    def test_declarations(self):
+        lines = [f"{scope + ': ' if scope else ''}{declaration}" for scope, declaration in api.declarations(HEADER)]
+        self.assertEqual("\n".join(lines), DECLARATIONS)
 
 
 if __name__ == "__main__":

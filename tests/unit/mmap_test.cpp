@@ -110,6 +110,22 @@ TEST_CASE("an empty file is an empty mapping") {
   CHECK(file.unchanged());
 }
 
+TEST_CASE("bytes in memory are read as a file is") {
+  const std::string text = "some bytes";
+  MappedFile file(std::as_bytes(std::span(text)));
+  MappedFile moved = std::move(file);
+  CHECK(moved.size() == text.size());
+  CHECK(moved.bytes().data() == std::as_bytes(std::span(text)).data());
+  CHECK(moved.unchanged());
+  std::string part(5, '\0');
+  CHECK(moved.read(5, part.data(), 5));
+  CHECK(part == "bytes");
+  CHECK_FALSE(moved.read(6, part.data(), 5));
+  const MappedFile nothing(std::span<const std::byte>{});
+  CHECK(nothing.read(0, part.data(), 0));
+  CHECK_FALSE(nothing.read(0, part.data(), 1));
+}
+
 TEST_CASE("RELIABILITY 37: directory, FIFO, device, missing file, link loop") {
   const test::TemporaryFolder folder;
   CHECK(has(refusal(folder.path()), "a directory"));
