@@ -48,6 +48,10 @@ class StateArenas {
   /// The state of a text that has not begun: zero.
   void reset(uint32_t slot);
   void copy(uint32_t from, uint32_t to);
+  /// All of a slot to a buffer of kept_bytes(), and back.
+  void copy_out(uint32_t slot, const gpu::Buffer& to);
+  void copy_in(const gpu::Buffer& from, uint32_t slot);
+  uint64_t kept_bytes() const;
   /// Keeps a copy of the slot, in one of two places per slot; the memory of both is made with the first.
   void checkpoint(uint32_t slot, uint32_t place);
   void roll_back(uint32_t slot, uint32_t place);
@@ -78,12 +82,9 @@ class StateArenas {
   /// layer.
   template <typename Visit>
   void for_each_kept(uint32_t slot, Visit visit) const;
-  uint64_t kept_bytes() const;
   void make_passage();
   /// Of wkv states as the storage has them.
   std::vector<float> values_of(std::span<const std::byte> wkv) const;
-  void copy_out(uint32_t slot, const gpu::Buffer& to);
-  void copy_in(const gpu::Buffer& from, uint32_t slot);
   template <typename Visit>
   void for_each_stretch(uint32_t slot, Visit visit) const;
 
