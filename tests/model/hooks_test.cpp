@@ -12,21 +12,24 @@ using namespace ravenwing::test;
 
 namespace {
 
-/// Heads of the size that all forms of the time mix know.
-RandomModelOptions model_options() {
+/// Of T2: heads of the size that all forms of the time mix know. Else as small as can be: software compiles slowly.
+RandomModelOptions model_options(Tier tier) {
   RandomModelOptions options;
+  if (tier < Tier::t2) return options;
   options.n_embd = 128;
   options.head_size = 64;
   options.n_ffn = 256;
   return options;
 }
 
-/// Two texts in three steps: together, one of them alone with a token, together with a token and with two.
 constexpr uint32_t kSlots[] = {2, 0};
-constexpr size_t kLengths[3][2] = {{33, 5}, {1, 0}, {1, 2}};
+constexpr size_t kSteps = 2;
 
+/// Two texts in two steps: together, then one of them alone with a token.
 struct Texts {
-  explicit Texts(uint32_t n_vocab) : ids{some_ids(35, n_vocab, 1), some_ids(7, n_vocab, 2)} {}
+  Texts(uint32_t n_vocab, size_t n_first)
+      : lengths{{n_first, 3}, {1, 0}}, ids{some_ids(n_first + 1, n_vocab, 1), some_ids(3, n_vocab, 2)} {}
+  size_t lengths[kSteps][2];
   Ids ids[2];
 };
 
@@ -35,7 +38,7 @@ std::vector<float> run_steps(rwkv7::Model& model, const Texts& texts) {
   std::vector<float> logits[2];
   size_t at[2] = {};
   for (const uint32_t slot : kSlots) model.states().reset(slot);
-  for (const auto& lengths : kLengths) {
+  for (const auto& lengths : texts.lengths) {
     std::vector<Part> parts;
     for (size_t i = 0; i < 2; ++i)
       parts.push_back({kSlots[i], std::span(texts.ids[i]).subspan(at[i], lengths[i]), Outputs::all});
@@ -146,19 +149,15 @@ void check_replacing(GpuModel& loaded, rwkv7::Reference& reference, const Texts&
   const std::vector<float> plain = expected_of(reference, texts);
   for (size_t i = 0; i < kHookPointCount; ++i) {
     const HookPoint point = HookPoint(i);
-    for (uint32_t layer = 0; layer < reference.config().n_layer; ++layer) {
-      CAPTURE(std::string(name(point)));
-      CAPTURE(layer);
-      reference.set_hook([&](const HookCall& call) {
-        if (call.point == point && call.layer == layer) change(call);
-      });
-      const std::vector<float> expected = expected_of(reference, texts);
-      // Would be seen.
-      CHECK(max_difference(expected, plain) > 10 * bound);
-      loaded.model.set_hook(Hook{change, {point}, {layer}});
-      const float difference = max_difference(run_steps(loaded.model, texts), expected);
-      CHECK(difference <= bound);
-    }
+    const uint32_t layer = i % 2;
+    CAPTURE(std::string(name(point)));
+    reference.set_hook([&](const HookCall& call) {
+      if (call.point == point && call.layer == layer) change(call);
+    });
+    const std::vector<float> expected = expected_of(reference, texts);
+    CHECK(max_difference(expected, plain) > 4 * bound);  // would be seen
+    loaded.model.set_hook(Hook{change, {point}, {layer}});
+    CHECK(max_difference(run_steps(loaded.model, texts), expected) <= bound);
   }
   reference.set_hook({});
   loaded.model.set_hook({});
@@ -166,10 +165,9 @@ void check_replacing(GpuModel& loaded, rwkv7::Reference& reference, const Texts&
 
 /// The text of the step is as it was before it, and goes on as if nothing had been.
 void check_throwing(GpuModel& loaded, const Texts& texts) {
-  const std::vector<float> plain = run_steps(loaded.model, texts);
   loaded.model.states().reset(2);
   const std::span ids = texts.ids[0];
-  run(loaded.model, {{2, ids.first(33), Outputs::none}});
+  run(loaded.model, {{2, ids.first(texts.lengths[0][0]), Outputs::none}});
   const rwkv7::HostState before = loaded.model.states().read(2);
   for (const HookPoint point : {HookPoint::layer_norm, HookPoint::wkv, HookPoint::out}) {
     // Also the state that a call of the hook has changed before.
@@ -178,7 +176,7 @@ void check_throwing(GpuModel& loaded, const Texts& texts) {
       if (at.layer == 1 && at.point == point) throw std::runtime_error("enough");
     };
     loaded.model.set_hook(Hook{call, {}, {}});
-    CHECK_THROWS_WITH_AS(submit(loaded.model, {{2, ids.subspan(33), Outputs::all}}), "enough", std::runtime_error);
+    CHECK_THROWS_WITH_AS(submit(loaded.model, {{2, ids.last(1), Outputs::all}}), "enough", std::runtime_error);
     CHECK(loaded.model.take_undone());
     CHECK(!loaded.model.take_undone());
     CHECK(same_bits(loaded.model.states().read(2), before));
@@ -199,13 +197,13 @@ void check_filter(GpuModel& loaded, const Texts& texts) {
   };
   loaded.model.set_hook(Hook{call, {HookPoint::out, HookPoint::k}, {1}});
   run_steps(loaded.model, texts);
-  CHECK(n_calls == 2 * std::size(kLengths));
+  CHECK(n_calls == 2 * kSteps);
   loaded.model.set_hook({});
   run_steps(loaded.model, texts);
-  CHECK(n_calls == 2 * std::size(kLengths));
+  CHECK(n_calls == 2 * kSteps);
   const StepCacheUse after = loaded.model.cache_use();
   CHECK(after.plans.misses == before.plans.misses);
-  CHECK(after.plans.hits == before.plans.hits + std::size(kLengths));
+  CHECK(after.plans.hits == before.plans.hits + kSteps);
   CHECK(after.pipelines.misses == before.pipelines.misses);
   CHECK(after.bind_groups.misses == before.bind_groups.misses);
 }
@@ -231,10 +229,10 @@ void check_tier(Tier tier, const rwkv7::ModelOptions& options) {
   const auto device = open_device(tier);
   if (!device) return;
   const TemporaryFolder folder;
-  write_random_gguf(folder / "model", model_options());
+  write_random_gguf(folder / "model", model_options(tier));
   GpuModel loaded(*device, folder / "model", options);
   rwkv7::Reference reference(loaded.source);
-  const Texts texts(loaded.source.config.n_vocab);
+  const Texts texts(loaded.source.config.n_vocab, tier < Tier::t2 ? 5 : 33);
   const Bounds bounds = bounds_of(tier);
   check_reading(loaded, reference, texts, bounds.states);
   const bool exact = tier == Tier::t0 && options.mode == kernels::MatMulMode::exact && device->info().software;
