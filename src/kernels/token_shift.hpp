@@ -17,9 +17,9 @@ struct TokenShift {
   gpu::BufferView shift_state;  // [slot, n_embd] f32, updated in place
   gpu::BufferView mixed;        // [n_mix, tokens_max, act_stride(n_embd)] Act
   bool exact = false;           // one token a workgroup, always
-  bool mixed_f32 = false;       // `mixed` is f32 on every tier
   /// Tokens of a workgroup. None: by the device and the plan's size.
   std::optional<uint32_t> tokens{};
+  bool mixed_f32 = false;  // `mixed` is f32 on every tier
 };
 
 /// mixed_m = xx + (previous xx - xx) * x_m, xx = layer_norm(x). Source: RWKV-LM, rwkv_v7_numpy.py.

@@ -3,8 +3,9 @@
 //   out = (group_norm(y) + (sum r k r_k) v) up_g
 // One workgroup of HEAD_SIZE times SHARES: one (chunk, head); SHARES neighbours hold row i of S (value channel). BLOCK tokens at
 // a time: what does not depend on the state is computed for all of them, then the recurrence runs through them without a
-// barrier, then all are normed (or left to time_mix_norm.wgsl, by the module `finish`). Sums over key channels run in the same order in every invocation, and for a token in the
-// same order wherever in a block it stands. Reads and writes the head's state once per chunk. Grid: x: heads, y: chunks.
+// barrier, then all are normed (or left to time_mix_norm.wgsl, by the module `finish`). Sums over key channels run in the same
+// order in every invocation, and for a token in the same order wherever in a block it stands. Reads and writes the head's state
+// once per chunk. Grid: x: heads, y: chunks.
 // Oracle: time_mix_ref.cpp.
 //@import time_mix_inputs
 //@const HEAD_SIZE 64
