@@ -16,6 +16,7 @@
 #include "ravenwing/embedding.hpp"
 #include "ravenwing/error.hpp"
 #include "ravenwing/generation.hpp"
+#include "ravenwing/hooks.hpp"
 #include "ravenwing/model_info.hpp"
 #include "ravenwing/profile.hpp"
 #include "ravenwing/sampler_params.hpp"
@@ -139,6 +140,14 @@ class Engine {
   Session new_session();
   /// Continues several texts at once: their tokens share the steps. Each session may appear once.
   std::vector<Completion> generate(std::span<const Request> requests);
+  /// From now on every step calls the hook, in this thread: it stops at each point that the hook names, hands out the
+  /// values, and goes on with what the call leaves (ravenwing/hooks.hpp, docs/hooks.md). Replaces an earlier one. A
+  /// hook that only reads changes no bit, but a token never takes one dispatch meanwhile, and steps run one at a time.
+  /// What the hook throws comes out of the call that ran the step, and that step is taken back: its texts stand where
+  /// they stood before it. Inside of a hook the engine and its sessions compute nothing: Error{bad_request}. So does
+  /// this for a hook without a call, or of a layer that the model does not have.
+  void set_hook(Hook hook);
+  void clear_hook();
   /// Values of one vector.
   size_t embedding_size(Pooling pooling) const;
   /// A vector for each text of ids, one after another: [texts.size(), embedding_size]. Texts share steps, of as

@@ -7,6 +7,7 @@
 #include "ravenwing/engine.hpp"
 #include "ravenwing/error.hpp"
 #include "ravenwing/generation.hpp"
+#include "ravenwing/hooks.hpp"
 #include "ravenwing/kernel_bench.hpp"
 #include "ravenwing/model_info.hpp"
 #include "ravenwing/profile.hpp"

@@ -60,6 +60,8 @@ class Session {
   State state();
   /// Tokens fed so far.
   uint64_t n_tokens() const;
+  /// Tells the sessions of an engine apart, in hooks. One that is made later may have the number of one that is gone.
+  uint32_t id() const;
   /// Waits until the GPU has done all that it was given.
   void wait();
   /// Back to the empty text.

@@ -106,6 +106,14 @@ Active::Added Active::add_chunk(kernels::StepInput& input, uint32_t n_max) {
   return {uint32_t(n), std::nullopt};
 }
 
+void Active::take_back(const Mark& mark) {
+  session_.note_unfed(n_fed_ - mark.n_fed);
+  n_fed_ = mark.n_fed;
+  n_draws_ = mark.n_draws;
+  feeds_last_ = mark.feeds_last;
+  done_ = mark.done;
+}
+
 /// Returns the row that a token is drawn from.
 uint32_t Active::add_outputs(kernels::StepInput& input) {
   // DRY goes by the text so far, the bias stays.

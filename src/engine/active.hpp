@@ -35,6 +35,13 @@ class Active {
   };
   /// Adds one token or as much of the prompt as fits to a step that is about to be submitted.
   Added add_chunk(kernels::StepInput& input, uint32_t n_max);
+  /// What add_chunk() goes on from, and back to it after a step that was taken back.
+  struct Mark {
+    size_t n_fed = 0, n_draws = 0;
+    bool feeds_last = false, done = false;
+  };
+  Mark mark() const { return {n_fed_, n_draws_, feeds_last_, done_}; }
+  void take_back(const Mark& mark);
   /// Reads what accept() needs of a step besides what it drew in its row `output`.
   void look(std::span<const kernels::Sampled> rows, uint32_t output);
   /// Takes note of what a step drew. Throws what the caller's callback throws.

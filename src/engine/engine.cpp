@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <future>
+#include <tuple>
+#include <utility>
 
 #include "base/error.hpp"
 #include "engine/engine_impl.hpp"
@@ -128,6 +130,33 @@ std::filesystem::path Engine::keep_chunk(uint32_t chunk, double us_a_token, doub
 }
 uint32_t Engine::chunk() const { return impl_->chunk; }
 
+void Engine::Impl::set_hook(std::optional<Hook> hook) {
+  if (hook) {
+    if (!hook->call) fail(ErrorCode::bad_request, "the hook has nothing to call (clear_hook() ends one)");
+    for (const HookPoint point : hook->points) {
+      if (size_t(point) >= kHookPointCount)
+        fail(ErrorCode::bad_request, "the hook names point {}, there are {}", size_t(point), kHookPointCount);
+    }
+    for (const uint32_t layer : hook->layers) {
+      if (layer >= runner.config().n_layer)
+        fail(ErrorCode::bad_request, "the hook names layer {}, must be 0 to {}", layer, runner.config().n_layer - 1);
+    }
+  }
+  // What was fed under another hook, or none, must not be fed again under this one if the GPU is lost.
+  for (Session::Impl* session : sessions) {
+    if (session != nullptr && !session->past.tokens.empty()) session->close_past();
+  }
+  runner.set_hook(std::move(hook));
+}
+
+void Engine::Impl::check_unhooked(std::string_view what) const {
+  if (runner.has_hook())
+    fail(ErrorCode::bad_request, "{} measures steps as they are without a hook: clear_hook() first", what);
+}
+
+void Engine::set_hook(Hook hook) { impl_->set_hook(std::move(hook)); }
+void Engine::clear_hook() { impl_->set_hook({}); }
+
 Session Engine::new_session() {
   const uint32_t slot = impl_->free_slot();
   auto session = std::make_unique<Session::Impl>(*impl_, slot);
@@ -136,6 +165,7 @@ Session Engine::new_session() {
 }
 
 StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const SamplerParams& sampler) {
+  impl_->check_unhooked("profile()");
   if (!impl_->profiling) fail(ErrorCode::bad_request, "profile() needs an engine that was opened for profiling");
   if (n_sequences == 0 || n_tokens == 0 || uint64_t(n_sequences) * n_tokens > impl_->chunk ||
       n_sequences > impl_->runner.outputs_max()) {
@@ -163,6 +193,7 @@ StepProfile Engine::profile(uint32_t n_sequences, uint32_t n_tokens, const Sampl
 }
 
 SubmitReading Engine::time_submits(const SubmitShape& shape, uint32_t n_tokens) {
+  impl_->check_unhooked("time_submits()");
   if (n_tokens == 0 || shape.steps == 0 || shape.steps > SubmitShape::kStepsMax ||
       (shape.steps > 1 && shape.dispatches > 0)) {
     fail(ErrorCode::bad_request,
@@ -233,25 +264,53 @@ void Session::Impl::feed_checked(std::span<const uint32_t> ids) {
 
 void Session::Impl::advance(std::span<const uint32_t> ids) {
   note_fed(ids);
+  size_t n_done = 0;
   try {
-    submit(ids);
+    submit(ids, n_done);
   } catch (...) {
+    if (engine.runner.take_undone()) {
+      note_unfed(ids.size() - n_done);
+      pending.reset();
+      throw;
+    }
     if (engine.in_flight || !engine.recover()) throw;  // which submits what is noted
   }
 }
 
 void Session::Impl::submit(std::span<const uint32_t> ids) {
-  for (size_t first = 0; first < ids.size(); first += engine.chunk) {
+  size_t n_done = 0;
+  submit(ids, n_done);
+}
+
+void Session::Impl::submit(std::span<const uint32_t> ids, size_t& n_done) {
+  while (n_done < ids.size()) {
+    const size_t n = std::min<size_t>(engine.chunk, ids.size() - n_done);
     engine.input.clear();
-    engine.input.add_chunk({slot, ids.subspan(first, std::min<size_t>(engine.chunk, ids.size() - first))});
+    engine.input.add_chunk({slot, ids.subspan(n_done, n)});
     engine.runner.submit(engine.input);
+    n_done += n;
     engine.runner.pace();
+  }
+}
+
+void Session::Impl::feed(std::span<const uint32_t> ids) {
+  const uint64_t n_before = n_tokens;
+  const auto kept = std::pair(pending, undecoded);
+  const std::vector<uint32_t> all = take_pending(ids);
+  try {
+    feed_checked(all);
+  } catch (...) {
+    const uint64_t n_fed = n_tokens - n_before;
+    if (n_fed == 0) std::tie(pending, undecoded) = kept;
+    const size_t n_unfed = all.size() - n_fed - (n_fed == 0 && pending ? 1 : 0);  // the history had that one before
+    history.resize(history.size() - std::min<size_t>(history.size(), n_unfed));
+    throw;
   }
 }
 
 void Session::feed(std::span<const uint32_t> ids) {
   impl_->shorten_past();
-  impl_->feed_checked(impl_->take_pending(ids));
+  impl_->feed(ids);
 }
 
 void Session::wait() {
@@ -260,10 +319,27 @@ void Session::wait() {
 
 std::vector<float> Session::logits(std::span<const uint32_t> ids) {
   if (ids.empty()) fail(ErrorCode::bad_request, "logits of no tokens");
-  feed(ids.first(ids.size() - 1));
-  std::vector<float> result;
-  logits_of_each(ids.last(1), [&](size_t, std::span<const float> row) { result.assign(row.begin(), row.end()); });
-  return result;
+  Engine::Impl& engine = impl_->engine;
+  engine.check_ids(ids);
+  const std::span<const uint32_t> last = ids.last((ids.size() - 1) % engine.chunk + 1);
+  feed(ids.first(ids.size() - last.size()));
+  const Runner::InUse in_use(engine.runner);
+  engine.check_cancelled();
+  std::vector<float> logits = engine.retry([&] { return impl_->logits_after(last); });
+  impl_->note_fed(last);
+  impl_->remember(last);
+  impl_->undecoded.clear();
+  return logits;
+}
+
+std::vector<float> Session::Impl::logits_after(std::span<const uint32_t> ids) {
+  const uint32_t n = uint32_t((ids.size() - 1) % engine.chunk) + 1;  // all, but where the GPU was lost meanwhile
+  submit(ids.first(ids.size() - n));
+  engine.input.clear();
+  engine.input.add_chunk({slot, ids.last(n)});
+  engine.input.add_output({n - 1, slot, false});
+  engine.runner.submit(engine.input);
+  return engine.runner.read_logits();
 }
 
 void Session::logits_of_each(std::span<const uint32_t> ids,
@@ -319,6 +395,7 @@ State Session::state() {
 }
 
 uint64_t Session::n_tokens() const { return impl_->n_tokens; }
+uint32_t Session::id() const { return impl_->slot; }
 
 void Session::reset() {
   impl_->engine.runner.reset_slot(impl_->slot);

@@ -59,6 +59,9 @@ struct Engine::Impl {
   void check_cancelled() const;
   /// Throws Error{bad_request} for an id that the model does not have.
   void check_ids(std::span<const uint32_t> ids) const;
+  void set_hook(std::optional<Hook> hook);
+  /// Throws Error{bad_request} where there is a hook.
+  void check_unhooked(std::string_view what) const;
 };
 
 struct Session::Impl {
@@ -69,16 +72,23 @@ struct Session::Impl {
 
   /// `ids` after the token that was sampled last and is not fed yet, all checked.
   std::vector<uint32_t> take_pending(std::span<const uint32_t> ids);
+  /// Feeds ids. If it throws, the session stands after the steps before.
+  void feed(std::span<const uint32_t> ids);
   /// Feeds ids that are checked, in steps of at most `chunk` tokens. Throws Error{cancelled} between them.
   void feed_checked(std::span<const uint32_t> ids);
   /// Notes and submits ids, in such steps.
   void advance(std::span<const uint32_t> ids);
-  /// Only submits them.
+  /// Only submits them; `n_done` is how many so far.
   void submit(std::span<const uint32_t> ids);
+  void submit(std::span<const uint32_t> ids, size_t& n_done);
+  /// The last `n` that were noted are not in the state: their step was taken back.
+  void note_unfed(size_t n);
   /// They are in the state, or will be once they are submitted.
   void note_fed(std::span<const uint32_t> ids);
   /// Makes room for the tokens of another call.
   void shorten_past();
+  /// What was fed so far is not fed again: a copy of the state takes its place.
+  void close_past();
   /// Brings the slot of a new device to what was noted, or to the first part of it.
   void rebuild();
   void rebuild(size_t n_fed, size_t n_drawn, float mirostat_mu);
@@ -89,6 +99,8 @@ struct Session::Impl {
   void restore(const SessionSnapshot& snapshot, const std::function<std::shared_ptr<const SessionSnapshot>()>& kept);
   /// Feeds as many of the ids as a step has room for, notes nothing, and reads the logits after each.
   std::vector<float> logits_of_step(std::span<const uint32_t> ids);
+  /// Feeds all of them, notes nothing, and reads the logits after the last.
+  std::vector<float> logits_after(std::span<const uint32_t> ids);
   /// Adds to the history.
   void remember(std::span<const uint32_t> ids);
 

@@ -52,9 +52,14 @@ bool Engine::Impl::recover_from_loss() {
     runner.wait();
   } catch (const Error& error) {
     if (error.code() == ErrorCode::cancelled) throw;
+    // A hook threw while texts were fed again, and they lack the rest.
+    if (runner.take_undone()) runner.give_up();
     fail(ErrorCode::device_lost,
          "[device] {} was lost in a step of {} tokens and does not go on when it is opened anew, with {} at most: {}",
          device, longest, chunk, error.what());
+  } catch (...) {
+    runner.give_up();  // the same
+    throw;
   }
   if (on_recovery) {
     on_recovery(fmt::format("{} was lost in a step of {} tokens; opened anew, steps have {} at most from here on",
@@ -68,8 +73,16 @@ void Session::Impl::note_fed(std::span<const uint32_t> ids) {
   past.tokens.insert(past.tokens.end(), ids.begin(), ids.end());
 }
 
+void Session::Impl::note_unfed(size_t n) {
+  n_tokens -= n;
+  past.cut(n_tokens);
+}
+
 void Session::Impl::shorten_past() {
-  if (past.tokens.size() <= Past::kTokensMax) return;
+  if (past.tokens.size() > Past::kTokensMax) close_past();
+}
+
+void Session::Impl::close_past() {
   engine.retry([&] {
     auto base = std::make_shared<const SessionSnapshot>(snapshot());
     past = {.base = std::move(base), .tokens = {}, .drawn = {}, .mirostat_mu = past.mirostat_mu};

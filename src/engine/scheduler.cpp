@@ -29,6 +29,7 @@ class StepsInFlight {
   bool submit() {
     if (n_steps_ == steps_.size() || (n_steps_ > 0 && newest().needs_host)) return false;
     Step& step = steps_[(first_ + n_steps_) % steps_.size()];
+    if (engine_.runner.has_hook()) return submit_hooked(step);
     fill(step);
     if (engine_.input.n_tokens() == 0) return false;
     engine_.runner.launch(engine_.input);
@@ -101,6 +102,25 @@ class StepsInFlight {
     std::vector<Row> rows;
     bool needs_host = false;  // before the next one is submitted
   };
+
+  /// Alone, so that no hook sees tokens that are drawn after a text's end.
+  bool submit_hooked(Step& step) {
+    std::vector<Active::Mark> marks;
+    for (const Active& active : actives_) marks.push_back(active.mark());
+    fill(step);
+    step.needs_host = true;
+    if (engine_.input.n_tokens() == 0) return false;
+    try {
+      engine_.runner.launch(engine_.input);
+    } catch (...) {
+      if (engine_.runner.take_undone()) {
+        for (size_t i = 0; i < actives_.size(); ++i) actives_[i].take_back(marks[i]);
+      }
+      throw;
+    }
+    ++n_steps_;
+    return true;
+  }
 
   const Step& newest() const { return steps_[(first_ + n_steps_ - 1) % steps_.size()]; }
 

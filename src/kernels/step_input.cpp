@@ -48,6 +48,12 @@ void StepInput::add_chunk(const StepChunk& chunk) {
   words_[1] += 1;
 }
 
+StepInput::ChunkTokens StepInput::chunk(uint32_t index) const {
+  RAVENWING_CHECK(index < n_chunks());
+  const uint32_t* chunk_words = &words_[kHeaderWords + 2 * size_t(tokens_max_) + 4 * size_t(index)];
+  return {chunk_words[0], chunk_words[1], chunk_words[2]};
+}
+
 void StepInput::add_output(const StepOutput& output) {
   RAVENWING_CHECK(output.token < n_tokens() && n_outputs() < tokens_max_);
   uint32_t* output_words = &words_[kHeaderWords + 6 * size_t(tokens_max_) + 4 * size_t(n_outputs())];

@@ -111,6 +111,11 @@ class StepInput {
   uint32_t n_tokens() const { return words_[0]; }
   uint32_t n_chunks() const { return words_[1]; }
   uint32_t n_outputs() const { return words_[2]; }
+  /// A chunk that was added: where its tokens are in the step.
+  struct ChunkTokens {
+    uint32_t slot, first, count;
+  };
+  ChunkTokens chunk(uint32_t index) const;
   std::span<const std::byte> as_bytes() const { return std::as_bytes(std::span(words_)); }
 
  private:

@@ -31,6 +31,7 @@ uint32_t block_tokens(const Context& context, uint32_t head_size) {
 
 /// The largest power of two of neighbours that each have a part of a row of `quads`, at most `most`.
 uint32_t neighbours(const Context& context, uint32_t quads, uint32_t most) {
+  if (context.tier() == gpu::Tier::t0) return 1;
   uint32_t result = std::min(most, std::bit_floor(context.recorder.device().info().subgroup_size_min));
   while (quads % result != 0) result /= 2;
   return result;
@@ -82,7 +83,7 @@ const TimeMixChoice* tuned_choice(const Context& context, const TimeMix& op) {
   return choice != nullptr && has_form(context, op, choice->form) ? choice : nullptr;
 }
 
-TimeMixForm form_of(const Context& context, const TimeMix& op) {
+TimeMixForm form_of_whole(const Context& context, const TimeMix& op) {
   if (op.form) {
     RAVENWING_CHECK(has_form(context, op, *op.form));
     return *op.form;
@@ -98,6 +99,11 @@ TimeMixForm form_of(const Context& context, const TimeMix& op) {
   return has_form(context, op, form) ? form : TimeMixForm::blocks;
 }
 
+TimeMixForm form_of(const Context& context, const TimeMix& op) {
+  const TimeMixForm form = form_of_whole(context, op);
+  return op.part != TimeMixPart::whole && form == TimeMixForm::tokens ? TimeMixForm::blocks : form;
+}
+
 gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = context.variant("time_mix");
   variant.modules.push_back(stored_module(op.storage));
@@ -109,6 +115,7 @@ gpu::ShaderVariant blocks_variant(const Context& context, const TimeMix& op) {
       tuned ? tuned->shares : op.shares.value_or(time_mix_shares(context.recorder.device(), op.head_size));
   variant.modules.emplace_back("state", shares > 0 ? "state_registers" : "state_loops");
   variant.modules.emplace_back("share", shares > 1 ? "share_subgroup" : "share_alone");
+  variant.modules.emplace_back("finish", op.part == TimeMixPart::whole ? "finish_gated" : "finish_y");
   if (shares > 0) {
     variant.constants.emplace_back("SHARES", shares);
     variant.constants.emplace_back("STATE_QUADS", op.head_size / 4 / shares);
@@ -145,6 +152,8 @@ gpu::ShaderVariant pairs_variant(const Context& context, const TimeMix& op) {
 
 gpu::ShaderVariant norm_variant(const Context& context, const TimeMix& op) {
   gpu::ShaderVariant variant = sharing_variant(context, op, "time_mix_norm", kPairsShares);
+  const bool alone = context.tier() == gpu::Tier::t0;
+  variant.modules.emplace_back("share", alone ? "share_alone" : "share_subgroup");
   variant.constants.emplace_back("TOKENS", kNormTokens);
   return variant;
 }
@@ -211,26 +220,32 @@ void time_mix(const Context& context, const TimeMix& op) {
     context.recorder.dispatch(label, variant, bindings, immediates, grid, its_work);
   };
   const gpu::Grid norm_grid{n_head, uint32_t(divide_up(context.n_tokens, kNormTokens))};
-  const gpu::Binding state = gpu::read_write(op.wkv_state), gated = gpu::read_write(op.gated);
+  const gpu::Binding state = gpu::read_write(op.wkv_state), gated = gpu::read_write(op.gated),
+                     y = gpu::read_write(op.y);
+  const auto norm = [&] { dispatch(op.label + ".norm", norm_variant(context, op), {y, gated}, norm_grid, {}); };
+  const bool whole = op.part == TimeMixPart::whole;
+  if (op.part == TimeMixPart::norm) return norm();
   switch (form_of(context, op)) {
     case TimeMixForm::blocks:
-      return dispatch(op.label, blocks_variant(context, op), {state, gated}, {n_head, context.n_chunks}, work);
+      return dispatch(op.label, blocks_variant(context, op), {state, whole ? gated : y}, {n_head, context.n_chunks},
+                      work);
     case TimeMixForm::tokens:
       return dispatch(op.label, tokens_variant(context, op), {state, gated}, {n_head, context.n_chunks}, work);
     case TimeMixForm::pairs: {
       const uint32_t parts = op.head_size / pairs_shape(context, op).rows;
-      dispatch(op.label, pairs_variant(context, op), {state, gpu::read_write(op.y)}, {n_head * parts, context.n_chunks},
-               work);
-      return dispatch(op.label + ".norm", norm_variant(context, op), {gpu::read_write(op.y), gated}, norm_grid, {});
+      dispatch(op.label, pairs_variant(context, op), {state, y}, {n_head * parts, context.n_chunks}, work);
+      if (whole) norm();
+      return;
     }
     case TimeMixForm::wy: {
       dispatch(op.label + ".prepare", context.variant("time_mix_wy_prepare"), {gpu::read_write(op.blocks)},
                {n_head, context.n_chunks, uint32_t(divide_up(context.n_tokens, kWyBlock))}, {});
-      context.recorder.dispatch(op.label, wy_variant(context, op),
-                                {gpu::read(context.buffers.step), gpu::read(context.buffers.control),
-                                 gpu::read(op.blocks), gpu::read_write(op.y), state},
-                                op.n_embd, {op.n_embd / kWyRows, context.n_chunks}, work);
-      return dispatch(op.label + ".norm", norm_variant(context, op), {gpu::read_write(op.y), gated}, norm_grid, {});
+      context.recorder.dispatch(
+          op.label, wy_variant(context, op),
+          {gpu::read(context.buffers.step), gpu::read(context.buffers.control), gpu::read(op.blocks), y, state},
+          op.n_embd, {op.n_embd / kWyRows, context.n_chunks}, work);
+      if (whole) norm();
+      return;
     }
   }
 }

@@ -17,6 +17,13 @@ enum class TimeMixForm : uint8_t {
            // then the rows of a head apart, then the group norm; T2 with matrices of 16 x 16 x 16, heads of 64 channels
 };
 
+/// What of it is computed: hooks look between the two parts.
+enum class TimeMixPart : uint8_t {
+  whole,
+  read_out,  // states advance, S r is left in TimeMix::y; in the form `blocks` where the device would take `tokens`
+  norm,      // from TimeMix::y on: group norm, bonus, gate
+};
+
 /// Tokens that the form `wy` takes at a time.
 inline constexpr uint32_t kWyBlock = 16;
 
@@ -36,7 +43,7 @@ struct TimeMix {
   gpu::BufferView wkv_state;                 // [slot, n_head, head_size (value), head_size (key)], updated in place
   StateStorage storage = StateStorage::f32;  // of wkv_state
   gpu::BufferView gated;                     // [tokens_max, act_stride(n_embd)] Act
-  gpu::BufferView y;                         // [tokens_max, n_embd] f32, scratch of `pairs` and `wy`
+  gpu::BufferView y;                         // [tokens_max, n_embd] f32, scratch of `pairs` and `wy`; of parts S r
   gpu::BufferView blocks;  // time_mix_block_bytes(), scratch of the form `wy`; smaller: it is not taken
   bool exact = false;      // the form `blocks`, always
   /// None: by the device and the plan's size.
@@ -44,6 +51,7 @@ struct TimeMix {
   /// Invocations for a row of a head's state in the form `blocks`, 1, 2 or 4 (more than one: T1); 0: one, in loops that
   /// stay loops, for software. None: by the device.
   std::optional<uint32_t> shares;
+  TimeMixPart part = TimeMixPart::whole;
 };
 
 /// S <- S diag(w) - (S kk)(kk a)^T + v k^T;  gated = (group_norm(S r) + (sum r k r_k) v) g. Source: RWKV-LM,

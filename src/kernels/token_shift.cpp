@@ -31,6 +31,7 @@ void token_shift(const Context& context, const TokenShift& op) {
   const gpu::Work work{row_bytes * (2 + op.n_mix + 2 * context.n_chunks + context.n_tokens) +
                        uint64_t(op.n_mix) * context.n_tokens * op.n_embd * context.act_bytes()};
   gpu::ShaderVariant variant = context.row_variant("token_shift", op.n_embd);
+  if (op.mixed_f32) variant.modules.front().second = "act_f32";
   const uint32_t tokens = tokens_of_workgroup(context, op);
   variant.constants.insert(variant.constants.end(),
                            {{"N_MIX", op.n_mix}, {"TOKENS", tokens}, {"SUMS", uint32_t(divide_up(tokens + 2, 4))}});

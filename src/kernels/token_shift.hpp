@@ -19,6 +19,7 @@ struct TokenShift {
   bool exact = false;           // one token a workgroup, always
   /// Tokens of a workgroup. None: by the device and the plan's size.
   std::optional<uint32_t> tokens{};
+  bool mixed_f32 = false;  // `mixed` is f32 on every tier
 };
 
 /// mixed_m = xx + (previous xx - xx) * x_m, xx = layer_norm(x). Source: RWKV-LM, rwkv_v7_numpy.py.

@@ -138,6 +138,11 @@ struct Runner::Impl {
   }
   void load();
   rwkv7::Model& live() const {
+    if (in_hook) {
+      fail(ErrorCode::bad_request,
+           "[hook] a hook may not use the engine that calls it, nor its sessions: note what is needed, and use them "
+           "after the call that the hook came from");
+    }
     if (!model) fail(ErrorCode::device_lost, "[device] {} was lost and could not be opened again", device->info().name);
     return *model;
   }
@@ -152,9 +157,24 @@ struct Runner::Impl {
     return result;
   }
 
+  void set_hook(std::optional<Hook> wanted) {
+    live();
+    if (wanted) {
+      wanted->call = [this, call = std::move(wanted->call)](const HookCall& at) {
+        in_hook = true;
+        const auto left = std::unique_ptr<bool, void (*)(bool*)>(&in_hook, [](bool* flag) { *flag = false; });
+        call(at);
+      };
+    }
+    hook = std::move(wanted);
+    model->set_hook(hook);
+  }
+
   format::ModelFile& file;
   const rwkv7::ModelSource& source;
   EngineOptions options;
+  std::optional<Hook> hook;
+  bool in_hook = false;  // it is being called
   double device_ms = 0;
   std::unique_ptr<gpu::Device> device;
   std::unique_ptr<rwkv7::Model> model;
@@ -207,6 +227,7 @@ void Runner::Impl::load() {
       if (!no_room || !give_up_chunk(model_option)) throw;
     }
   }
+  if (hook) model->set_hook(hook);
   file.forget();
   if (tuning_file) tuner = make_tuner(*device, source, model_option.placement.low_rank_formats, options, *tuning_file);
 }
@@ -229,6 +250,11 @@ void Runner::reopen() {
   impl_->n_marks = 0;
   impl_->load();
 }
+
+void Runner::set_hook(std::optional<Hook> hook) { impl_->set_hook(std::move(hook)); }
+bool Runner::has_hook() const { return impl_->hook.has_value(); }
+bool Runner::take_undone() { return impl_->model && impl_->model->take_undone(); }
+void Runner::give_up() { impl_->model.reset(); }
 
 void Runner::wait() {
   impl_->device->wait_idle();
@@ -290,6 +316,7 @@ SubmitReading Runner::time_submits(const kernels::StepInput& input, const Submit
 }
 
 MeasuredLimits Runner::measure_limits() {
+  impl_->live();
   gpu::PipelineCache pipelines(*impl_->device, kernels::shader_library());
   return kernels::measure_limits(pipelines);
 }

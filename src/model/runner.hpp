@@ -12,6 +12,7 @@
 #include "model/rwkv7_tensors.hpp"
 #include "ravenwing/device_info.hpp"
 #include "ravenwing/engine.hpp"
+#include "ravenwing/hooks.hpp"
 #include "ravenwing/profile.hpp"
 
 namespace ravenwing {
@@ -63,6 +64,14 @@ class Runner {
   };
   /// From now on the device may be tuned while it is idle.
   void end_of_answer();
+
+  /// From now on steps call it, also after reopen(); meanwhile what computes throws Error{bad_request}.
+  void set_hook(std::optional<Hook> hook);
+  bool has_hook() const;
+  /// Whether a step has thrown, since the last call, and its texts are as they were before (rwkv7::Model::take_undone).
+  bool take_undone();
+  /// Closes the model: every call after it throws Error{device_lost}.
+  void give_up();
 
   void submit(const kernels::StepInput& input);
   /// Between steps that nobody takes results of: waits until all but the last kernels::kStepsInFlight are done, so that

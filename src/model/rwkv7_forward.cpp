@@ -98,9 +98,29 @@ void Model::prepare(const Bucket& bucket) {
 
 void Model::load_all(const Progress& progress) {
   loader_->expect(loader_->n_sections(), progress);
-  for (size_t section = 0; section < loader_->n_sections(); ++section) loader_->load(section);
+  for (size_t section = 0; section < loader_->n_sections(); ++section) {
+    if (!loader_->is_loaded(section)) loader_->load(section);
+  }
   loader_->finish();
   loader_.reset();
+}
+
+void Model::load_rest() {
+  if (load_failure_) throw *load_failure_;
+  if (!loader_) return;
+  try {
+    load_all(progress_);
+  } catch (const Error& error) {
+    load_failure_ = error;
+    throw;
+  }
+  make_ready();
+}
+
+void Model::make_ready() {
+  make_token();
+  fit_token();
+  plans_.clear();
 }
 
 Model::Scratch Model::make_scratch(gpu::Device& device, const Config& config, const ModelOptions& options,
@@ -219,15 +239,15 @@ void Model::record_token(const kernels::Context& context) {
 }
 
 /// Its sections are those of the weights (WeightLoader).
-void Model::record(const kernels::Context& context, const Readout& readout) {
+void Model::record(const kernels::Context& context, const Readout& readout, HookStops stops) {
   const bool pools = readout.n_layers > 0;
-  if (!pools && token_ && context.n_tokens == 1) return record_token(context);
+  if (!pools && !stops.any() && token_ && context.n_tokens == 1) return record_token(context);
   embed(context);
   if (pools) begin_states(context);
   for (uint32_t layer = 0; layer < (pools ? readout.n_layers : config_.n_layer); ++layer) {
     context.recorder.begin_section();
-    time_mix(context, layer);
-    channel_mix(context, layer);
+    time_mix(context, layer, stops);
+    channel_mix(context, layer, stops);
   }
   if (pools)
     pool(context, readout);
@@ -286,21 +306,64 @@ kernels::MatMul Model::product(std::string label, const gpu::Buffer& input, cons
   return result;
 }
 
-void Model::time_mix(const kernels::Context& context, uint32_t layer) {
+void Model::time_mix(const kernels::Context& context, uint32_t layer, HookStops& stops) {
   const LayerWeights& weights = weights_.layers[layer];
   const std::string name = fmt::format("L{:02}.time_mix", layer);
   const uint32_t stride = act_stride(config_.n_embd);
-  kernels::token_shift(context, {name + ".token_shift", config_.n_embd, kMixCount, config_.layer_norm_epsilon,
-                                 scratch_.x, weights.time_shift, states_.time_shift(layer), scratch_.mixed,
-                                 options_.mode == kernels::MatMulMode::exact});
+  const auto place = [&](HookPoint point) { return HookPlace{point, LayerHalf::time_mix, layer}; };
+  const kernels::TokenShift shift{
+      name + ".token_shift",      config_.n_embd, kMixCount,
+      config_.layer_norm_epsilon, scratch_.x,     weights.time_shift,
+      states_.time_shift(layer),  scratch_.mixed, options_.mode == kernels::MatMulMode::exact};
+  stops.before(context, place(HookPoint::layer_norm), shift, acts(scratch_.mixed, 0, kMixCount));
+  kernels::token_shift(context, shift);
+  stops.after();
+  stops.at(place(HookPoint::token_shift), acts(scratch_.mixed, 0, kMixCount));
 
   kernels::MatMul r_k_v = product(name + ".r_k_v", scratch_.mixed, scratch_.r_k_v);
   add_segments(r_k_v.segments, weights.receptance, kMixR * plane(), 0, stride);
   add_segments(r_k_v.segments, weights.key, kMixK * plane(), plane(), stride);
   add_segments(r_k_v.segments, weights.value, kMixV * plane(), 2 * plane(), stride);
   kernels::matmul(context, uniforms_, r_k_v);
+  low_rank(context, layer);
+  // Planes of r_k_v, then of `up`, whose third goes into v.
+  for (uint32_t i = 0; const HookPoint point : {HookPoint::r, HookPoint::k, HookPoint::v})
+    stops.at(place(point), acts(scratch_.r_k_v, i++));
+  for (const auto& [point, i] : {std::pair{HookPoint::w, 0u}, {HookPoint::a, 1u}, {HookPoint::g, 3u}})
+    stops.at(place(point), acts(scratch_.up, i));
 
-  // Low-rank pairs, in the order of `up`: decay, in-context learning rate, value residual, gate.
+  const kernels::TimeMix recurrence{.label = name,
+                                    .n_embd = config_.n_embd,
+                                    .head_size = config_.head_size,
+                                    .first_layer = layer == 0,
+                                    .epsilon = kGroupNormEpsilon,
+                                    .r_k_v = scratch_.r_k_v,
+                                    .up = scratch_.up,
+                                    .v_first = scratch_.v_first,
+                                    .vectors = weights.time_mix,
+                                    .wkv_state = states_.wkv(layer),
+                                    .storage = states_.storage(),
+                                    .gated = scratch_.gated,
+                                    .y = scratch_.y,
+                                    .blocks = scratch_.mixed,  // all products of it are done
+                                    .exact = options_.mode == kernels::MatMulMode::exact};
+  stops.before(context, place(HookPoint::wkv), recurrence, rows(scratch_.y));
+  kernels::time_mix(context, recurrence);
+  stops.after();
+  stops.at(place(HookPoint::gate), acts(scratch_.gated, 0));
+
+  kernels::MatMul output = product(name + ".output", scratch_.gated, scratch_.x);
+  output.output_f32 = output.accumulate = true;
+  add_segments(output.segments, weights.output, 0, 0, config_.n_embd);
+  stops.before(context, uniforms_, place(HookPoint::time_mix), output, rows(scratch_.x));
+  kernels::matmul(context, uniforms_, output);
+  stops.after();
+}
+
+/// Low-rank pairs, in the order of `up`: decay, in-context learning rate, value residual, gate.
+void Model::low_rank(const kernels::Context& context, uint32_t layer) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const std::string name = fmt::format("L{:02}.time_mix", layer);
   struct Pair {
     const LowRank& weights;
     Mix mix;
@@ -316,41 +379,26 @@ void Model::time_mix(const kernels::Context& context, uint32_t layer) {
   for (uint32_t i = 0; const Pair& pair : pairs) {
     const uint32_t low_stride = act_stride(pair.weights.down.n_out);
     add_segments(down.segments, pair.weights.down, pair.mix * plane(), low_offset, low_stride, pair.activation);
-    add_segments(up.segments, pair.weights.up, low_offset, i * plane(), stride);
+    add_segments(up.segments, pair.weights.up, low_offset, i * plane(), act_stride(config_.n_embd));
     low_offset += options_.tokens_max * low_stride;
     ++i;
   }
   kernels::matmul(context, uniforms_, down);
   kernels::matmul(context, uniforms_, up);
-
-  kernels::time_mix(context, {.label = name,
-                              .n_embd = config_.n_embd,
-                              .head_size = config_.head_size,
-                              .first_layer = layer == 0,
-                              .epsilon = kGroupNormEpsilon,
-                              .r_k_v = scratch_.r_k_v,
-                              .up = scratch_.up,
-                              .v_first = scratch_.v_first,
-                              .vectors = weights.time_mix,
-                              .wkv_state = states_.wkv(layer),
-                              .storage = states_.storage(),
-                              .gated = scratch_.gated,
-                              .y = scratch_.y,
-                              .blocks = scratch_.mixed,  // all products of it are done
-                              .exact = options_.mode == kernels::MatMulMode::exact});
-
-  kernels::MatMul output = product(name + ".output", scratch_.gated, scratch_.x);
-  output.output_f32 = output.accumulate = true;
-  add_segments(output.segments, weights.output, 0, 0, config_.n_embd);
-  kernels::matmul(context, uniforms_, output);
 }
 
-void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
+void Model::channel_mix(const kernels::Context& context, uint32_t layer, HookStops& stops) {
   const LayerWeights& weights = weights_.layers[layer];
   const std::string name = fmt::format("L{:02}.channel_mix", layer);
-  kernels::token_shift(
-      context, {name + ".token_shift", config_.n_embd, 1, config_.layer_norm_epsilon, scratch_.x, weights.channel_shift,
-                states_.channel_shift(layer), scratch_.mixed, options_.mode == kernels::MatMulMode::exact});
+  const auto place = [&](HookPoint point) { return HookPlace{point, LayerHalf::channel_mix, layer}; };
+  const kernels::TokenShift shift{
+      name + ".token_shift",        config_.n_embd, 1,
+      config_.layer_norm_epsilon,   scratch_.x,     weights.channel_shift,
+      states_.channel_shift(layer), scratch_.mixed, options_.mode == kernels::MatMulMode::exact};
+  stops.before(context, place(HookPoint::layer_norm), shift, acts(scratch_.mixed, 0));
+  kernels::token_shift(context, shift);
+  stops.after();
+  stops.at(place(HookPoint::token_shift), acts(scratch_.mixed, 0));
 
   kernels::MatMul key = product(name + ".key", scratch_.mixed, scratch_.hidden);
   add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::squared_relu);
@@ -360,7 +408,10 @@ void Model::channel_mix(const kernels::Context& context, uint32_t layer) {
   value.output_f32 = value.accumulate = value.of_squares = true;
   value.parts = scratch_.mixed;  // its product is done
   add_segments(value.segments, weights.ffn_value, 0, 0, config_.n_embd);
+  stops.before(context, uniforms_, place(HookPoint::channel_mix), value, rows(scratch_.x));
   kernels::matmul(context, uniforms_, value);
+  stops.after();
+  stops.at(place(HookPoint::out), rows(scratch_.x));
 }
 
 void Model::head(const kernels::Context& context) {
@@ -381,6 +432,10 @@ void Model::sample(const kernels::Context& context) {
 
 wgpu::CommandEncoder Model::encode(const kernels::StepInput& input, const Readout& readout) {
   RAVENWING_CHECK(input.n_outputs() <= outputs_max_);
+  if (hooked_) {
+    run_hooked(input, readout);
+    return device_.handle().CreateCommandEncoder();
+  }
   if (load_failure_) throw *load_failure_;
   const gpu::Plan& steps = plan(bucket_of(input, readout));
   device_.write(scratch_.step, 0, input.as_bytes());
@@ -413,6 +468,49 @@ size_t Model::submit_ahead(const gpu::Plan& steps) const {
   return begin;
 }
 
+void Model::set_hook(std::optional<Hook> hook, HookWrites writes) {
+  hooked_plans_.clear();
+  hooked_.reset();
+  if (hook)
+    hooked_ = std::make_unique<HookedSteps>(device_, config_, weights_, states_, options_.tokens_max, std::move(*hook),
+                                            writes);
+}
+
+void Model::run_hooked(const kernels::StepInput& input, const Readout& readout) {
+  load_rest();
+  const HookedPlan& steps = hooked_plan(bucket_of(input, readout));
+  device_.write(scratch_.step, 0, input.as_bytes());
+  last_n_outputs_ = input.n_outputs();
+  // Texts that are pooled are nobody's.
+  const bool undoable = readout.n_layers == 0;
+  try {
+    hooked_->run(steps, input, undoable);
+  } catch (...) {
+    undone_ = undoable && !device_.is_lost();
+    throw;
+  }
+}
+
+const HookedPlan& Model::hooked_plan(const Bucket& bucket) {
+  const auto found = hooked_plans_.find(bucket);
+  if (found != hooked_plans_.end()) return found->second;
+  HookedPlan plan;
+  gpu::Recorder steps(pipelines_, plan.steps), aside(pipelines_, plan.aside);
+  record(context(steps, bucket), bucket.readout, {*hooked_, plan, aside});
+  device_.check();
+  return hooked_plans_.emplace(bucket, std::move(plan)).first->second;
+}
+
+HookedRows Model::acts(const gpu::Buffer& buffer, uint32_t plane_first, uint32_t n_planes) const {
+  const bool f16 = device_.tier() != gpu::Tier::t0;
+  const uint64_t bytes = uint64_t(plane()) * (f16 ? 2 : 4);
+  return {&buffer, plane_first * bytes, config_.n_embd, act_stride(config_.n_embd), n_planes, bytes, f16};
+}
+
+HookedRows Model::rows(const gpu::Buffer& buffer) const {
+  return {.buffer = &buffer, .n_values = config_.n_embd, .stride = config_.n_embd};
+}
+
 void Model::run_while_loading(const gpu::Plan& steps) {
   try {
     loader_->expect(steps.n_sections(), progress_);
@@ -434,9 +532,7 @@ void Model::run_while_loading(const gpu::Plan& steps) {
   }
   if (loader_->is_loaded(loader_->n_sections() - 1)) {
     loader_.reset();
-    make_token();
-    fit_token();
-    plans_.clear();
+    make_ready();
   }
 }
 

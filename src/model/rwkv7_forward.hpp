@@ -4,12 +4,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "gpu/readback.hpp"
 #include "gpu/uniforms.hpp"
 #include "kernels/pool.hpp"
 #include "kernels/tuning.hpp"
 #include "model/readout.hpp"
+#include "model/rwkv7_hooks.hpp"
 #include "model/rwkv7_token.hpp"
 #include "ravenwing/profile.hpp"
 
@@ -52,6 +54,10 @@ class Model {
   /// useless. Until forget_stall(); stages run one by one from then on.
   bool has_stalled() const { return stalled_; }
   void forget_stall() { stalled_ = false; }
+  /// From now on each step calls it (ravenwing/hooks.hpp), but for those that are measured; none: no longer.
+  void set_hook(std::optional<Hook> hook, HookWrites writes = HookWrites::changes);
+  /// Whether a step threw since the last call and its texts are as they were before it, as where a hook threw.
+  bool take_undone() { return std::exchange(undone_, false); }
   StateArenas& states() { return states_; }
   /// The slot of a text that has not begun: its state is zero, sampling remembers nothing.
   void reset_slot(uint32_t slot);
@@ -124,6 +130,17 @@ class Model {
   wgpu::CommandBuffer encode_part(const gpu::Plan& steps, size_t begin, size_t end, gpu::ReadbackRing& results) const;
   void prepare(const Bucket& bucket);
   void load_all(const Progress& progress);
+  /// For steps that do not run section by section.
+  void load_rest();
+  /// After loading.
+  void make_ready();
+  /// Runs a step, but for what sends its results.
+  void run_hooked(const kernels::StepInput& input, const Readout& readout);
+  const HookedPlan& hooked_plan(const Bucket& bucket);
+  /// Planes of activations, from one of them on.
+  HookedRows acts(const gpu::Buffer& buffer, uint32_t plane_first, uint32_t n_planes = 1) const;
+  /// [token, n_embd] in f32.
+  HookedRows rows(const gpu::Buffer& buffer) const;
   /// Submits a step section by section, each as soon as its weights are there.
   void run_while_loading(const gpu::Plan& steps);
 
@@ -135,11 +152,12 @@ class Model {
   void check_stalled();
   void record_token(const kernels::Context& context);
   kernels::Context context(gpu::Recorder& recorder, const Bucket& bucket) const;
-  void record(const kernels::Context& context, const Readout& readout);
+  void record(const kernels::Context& context, const Readout& readout, HookStops stops = {});
   void begin_states(const kernels::Context& context);
   void pool(const kernels::Context& context, const Readout& readout);
-  void time_mix(const kernels::Context& context, uint32_t layer);
-  void channel_mix(const kernels::Context& context, uint32_t layer);
+  void time_mix(const kernels::Context& context, uint32_t layer, HookStops& stops);
+  void low_rank(const kernels::Context& context, uint32_t layer);
+  void channel_mix(const kernels::Context& context, uint32_t layer, HookStops& stops);
   void head(const kernels::Context& context);
   void embed(const kernels::Context& context);
   void sample(const kernels::Context& context);
@@ -160,7 +178,10 @@ class Model {
   Scratch scratch_;
   std::optional<kernels::TokenKernel> token_;
   std::map<Bucket, gpu::Plan> plans_;
-  gpu::Plan reset_;  // made with the first reset
+  gpu::Plan reset_;                      // made with the first reset
+  std::unique_ptr<HookedSteps> hooked_;  // where there is a hook
+  std::map<Bucket, HookedPlan> hooked_plans_;
+  bool undone_ = false;
   StepCacheUse cache_use_;
   bool stalled_ = false;
   uint32_t last_n_outputs_ = 0;

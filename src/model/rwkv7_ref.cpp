@@ -142,25 +142,52 @@ Vector Reference::multiply(const Matrix& matrix, std::span<const float> x) {
   return y;
 }
 
+void Reference::look(HookPoint point, LayerHalf half, size_t layer, std::span<float> values) const {
+  if (!hook_) return;
+  const HookRows row{0, 0, 1};
+  hook_({.point = point,
+         .half = half,
+         .layer = uint32_t(layer),
+         .n_tokens = 1,
+         .n_values = uint32_t(values.size()),
+         .rows = {&row, 1},
+         .values = values});
+}
+
 void Reference::time_mix(size_t layer, Vector& x, Vector& v_first, RefState& state) const {
   const LayerSource& p = source_.layers[layer];
   const Layer& m = layers_[layer];
   const size_t n_embd = config().n_embd, head_size = config().head_size;
   const std::span<float> shift(state.time_shift.data() + layer * n_embd, n_embd);
 
-  const Vector xx = layer_norm(x, p.ln1_weight, p.ln1_bias, config().layer_norm_epsilon);
-  const Vector xv = token_shift(xx, shift, p.x_v);
-  const Vector r = multiply(m.receptance, token_shift(xx, shift, p.x_r));
-  Vector k = multiply(m.key, token_shift(xx, shift, p.x_k));
-  Vector v = multiply(m.value, xv);
-  Vector w_hidden = multiply(m.w1, token_shift(xx, shift, p.x_w));
+  const auto seen = [&](HookPoint point, std::span<float> values) { look(point, LayerHalf::time_mix, layer, values); };
+
+  Vector xx = layer_norm(x, p.ln1_weight, p.ln1_bias, config().layer_norm_epsilon);
+  seen(HookPoint::layer_norm, xx);
+  Vector mixed;
+  for (const Vector* amount : {&p.x_r, &p.x_w, &p.x_k, &p.x_v, &p.x_a, &p.x_g}) {
+    const Vector one = token_shift(xx, shift, *amount);
+    mixed.insert(mixed.end(), one.begin(), one.end());
+  }
+  seen(HookPoint::token_shift, mixed);
+  const auto of_mixed = [&](size_t i) { return std::span<const float>(mixed).subspan(i * n_embd, n_embd); };
+  const auto xr = of_mixed(0), xw = of_mixed(1), xk = of_mixed(2), xv = of_mixed(3), xa = of_mixed(4), xg = of_mixed(5);
+  Vector r = multiply(m.receptance, xr), k = multiply(m.key, xk), v = multiply(m.value, xv);
+  Vector w_hidden = multiply(m.w1, xw);
   for (float& value : w_hidden) value = std::tanh(value);
   Vector w = multiply(m.w2, w_hidden);
-  Vector a = multiply(m.a2, multiply(m.a1, token_shift(xx, shift, p.x_a)));
-  Vector g_hidden = multiply(m.g1, token_shift(xx, shift, p.x_g));
+  Vector a = multiply(m.a2, multiply(m.a1, xa));
+  Vector g_hidden = multiply(m.g1, xg);
   for (float& value : g_hidden) value = float(sigmoid(value));
-  const Vector g = multiply(m.g2, g_hidden);
+  Vector g = multiply(m.g2, g_hidden);
   std::copy(xx.begin(), xx.end(), shift.begin());
+  for (const auto& [point, values] : {std::pair{HookPoint::r, &r},
+                                      {HookPoint::k, &k},
+                                      {HookPoint::v, &v},
+                                      {HookPoint::w, &w},
+                                      {HookPoint::a, &a},
+                                      {HookPoint::g, &g}})
+    seen(point, *values);
 
   const Vector kk = removal_key(k, p.k_k, head_size);
   const double decay_scale = std::exp(-0.5);
@@ -177,25 +204,39 @@ void Reference::time_mix(size_t layer, Vector& x, Vector& v_first, RefState& sta
   }
 
   Vector y(n_embd), out(n_embd);
+  const auto head_at = [&](size_t i) { return Head{&r[i], &w[i], &k[i], &v[i], &kk[i], &a[i]}; };
+  for (size_t begin = 0; begin < n_embd; begin += head_size)
+    advance_head(head_at(begin), head_size, state.wkv.data() + (layer * n_embd + begin) * head_size, &y[begin]);
+  seen(HookPoint::wkv, y);
   for (size_t begin = 0; begin < n_embd; begin += head_size) {
-    const Head head{&r[begin], &w[begin], &k[begin], &v[begin], &kk[begin], &a[begin]};
-    advance_head(head, head_size, state.wkv.data() + (layer * n_embd + begin) * head_size, &y[begin]);
     normalize({&y[begin], head_size}, &p.ln_x_weight[begin], &p.ln_x_bias[begin], kGroupNormEpsilon, &out[begin]);
-    add_bonus(head, &p.r_k[begin], head_size, &out[begin]);
+    add_bonus(head_at(begin), &p.r_k[begin], head_size, &out[begin]);
   }
   for (size_t i = 0; i < n_embd; ++i) out[i] *= g[i];
-  add_to(x, multiply(m.output, out));
+  seen(HookPoint::gate, out);
+  Vector result = multiply(m.output, out);
+  seen(HookPoint::time_mix, result);
+  add_to(x, result);
 }
 
 void Reference::channel_mix(size_t layer, Vector& x, RefState& state) const {
   const LayerSource& p = source_.layers[layer];
   const size_t n_embd = config().n_embd;
   const std::span<float> shift(state.channel_shift.data() + layer * n_embd, n_embd);
-  const Vector xx = layer_norm(x, p.ln2_weight, p.ln2_bias, config().layer_norm_epsilon);
-  Vector hidden = multiply(layers_[layer].ffn_key, token_shift(xx, shift, p.ffn_x_k));
+  const auto seen = [&](HookPoint point, std::span<float> values) {
+    look(point, LayerHalf::channel_mix, layer, values);
+  };
+  Vector xx = layer_norm(x, p.ln2_weight, p.ln2_bias, config().layer_norm_epsilon);
+  seen(HookPoint::layer_norm, xx);
+  Vector xk = token_shift(xx, shift, p.ffn_x_k);
+  seen(HookPoint::token_shift, xk);
+  Vector hidden = multiply(layers_[layer].ffn_key, xk);
   for (float& value : hidden) value = value > 0 ? value * value : 0;
   std::copy(xx.begin(), xx.end(), shift.begin());
-  add_to(x, multiply(layers_[layer].ffn_value, hidden));
+  Vector result = multiply(layers_[layer].ffn_value, hidden);
+  seen(HookPoint::channel_mix, result);
+  add_to(x, result);
+  seen(HookPoint::out, x);
 }
 
 std::vector<float> Reference::advance(uint32_t id, RefState& state, size_t n_layers) const {

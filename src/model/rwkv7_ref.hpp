@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "model/rwkv7_tensors.hpp"
+#include "ravenwing/hooks.hpp"
 
 namespace ravenwing::rwkv7 {
 
@@ -32,6 +34,9 @@ class Reference {
   /// reads: [ids.size(), n_embd].
   std::vector<float> hidden(std::span<const uint32_t> ids, RefState& state, uint32_t n_layers, bool normed) const;
 
+  /// Called at every point of every layer with the values of one token; what it leaves is gone on with.
+  void set_hook(std::function<void(const HookCall& call)> hook) { hook_ = std::move(hook); }
+
   const Config& config() const { return source_.config; }
 
  private:
@@ -48,12 +53,14 @@ class Reference {
   /// Feeds one id to the first layers; the residual stream after them.
   std::vector<float> advance(uint32_t id, RefState& state, size_t n_layers) const;
   std::vector<float> normed(const std::vector<float>& x) const;
+  void look(HookPoint point, LayerHalf half, size_t layer, std::span<float> values) const;
   void time_mix(size_t layer, std::vector<float>& x, std::vector<float>& v_first, RefState& state) const;
   void channel_mix(size_t layer, std::vector<float>& x, RefState& state) const;
 
   ModelSource source_;
   Matrix emb_, head_;
   std::vector<Layer> layers_;
+  std::function<void(const HookCall& call)> hook_;
 };
 
 }  // namespace ravenwing::rwkv7

@@ -61,6 +61,10 @@ class StateArenas {
   const gpu::Buffer& additions() const { return additions_; }
 
   void copy(uint32_t from, uint32_t to);
+  /// All of a slot to a buffer of kept_bytes(), and back.
+  void copy_out(uint32_t slot, const gpu::Buffer& to);
+  void copy_in(const gpu::Buffer& from, uint32_t slot);
+  uint64_t kept_bytes() const;
   /// Keeps a copy of the slot, in one of two places per slot; the memory of both is made with the first.
   void checkpoint(uint32_t slot, uint32_t place);
   void roll_back(uint32_t slot, uint32_t place);
@@ -93,14 +97,11 @@ class StateArenas {
   /// layer.
   template <typename Visit>
   void for_each_kept(uint32_t slot, Visit visit) const;
-  uint64_t kept_bytes() const;
   uint64_t state_bytes() const { return config_.n_layer * (wkv_slot_bytes() + 2 * shift_slot_bytes()); }
   void make_passage();
   /// Of wkv states as the storage has them.
   std::vector<float> values_of(std::span<const std::byte> wkv) const;
-  void copy_out(uint32_t slot, const gpu::Buffer& to);
   void copy_in(const wgpu::CommandEncoder& encoder, const wgpu::Buffer& from, uint32_t slot) const;
-  void copy_in(const gpu::Buffer& from, uint32_t slot);
   template <typename Visit>
   void for_each_stretch(uint32_t slot, Visit visit) const;
 

@@ -2,6 +2,7 @@
 """ravenwing generate on the demo model."""
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -163,6 +164,17 @@ class GenerateTest(ProgramTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         expected = self.run_program("generate", "-p", PROMPT, "-n", "32", "--temperature", "0.8", "--seed", "7")[0]
         self.assertEqual(done.stdout, expected)
+
+    def test_example_of_hooks(self):
+        hooks = os.path.join(os.path.dirname(os.path.abspath(PROGRAM)), "hooks")
+        done = subprocess.run([hooks], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        norms = [float(x) for x in re.findall(r"(?m)^layer \d+: \|x\| = (\S+)$", done.stdout)]
+        start = float(re.search(r"(?m)^distance of the logits: (\S+)$", done.stdout)[1])
+        patched = [float(x) for x in re.findall(r"(?m)^gate of layer \d+ patched: (\S+)$", done.stdout)]
+        self.assertEqual(len(norms), len(patched))
+        self.assertGreater(min(norms), 0)
+        self.assertLess(min(patched), start)
 
 
 if __name__ == "__main__":

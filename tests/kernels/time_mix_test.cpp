@@ -36,6 +36,7 @@ struct Case {
   std::optional<kernels::TimeMixForm> form;
   StateStorage storage = StateStorage::f32;
   const kernels::Tuning* tuning = nullptr;  // in place of the form
+  bool in_parts = false;
 };
 
 /// Inputs of a step, all [plane, token, n_embd], as the tier stores them.
@@ -118,22 +119,27 @@ Result run(test::Gpu& gpu, const Case& op, const Data& data) {
   scene.run([&](const kernels::Context& plain) {
     kernels::Context context = plain;
     context.tuning = op.tuning;
-    kernels::time_mix(context, {.label = "test",
-                                .n_embd = op.n_embd,
-                                .head_size = op.head_size,
-                                .first_layer = op.first_layer,
-                                .epsilon = kEpsilon,
-                                .r_k_v = scene.view(r_k_v),
-                                .up = scene.view(up),
-                                .v_first = scene.view(v_first),
-                                .vectors = scene.view(vectors),
-                                .wkv_state = scene.view(state),
-                                .storage = op.storage,
-                                .gated = scene.view(gated),
-                                .y = scene.view(y),
-                                .blocks = blocks,
-                                .form = form,
-                                .shares = op.shares});
+    kernels::TimeMix whole{.label = "test",
+                           .n_embd = op.n_embd,
+                           .head_size = op.head_size,
+                           .first_layer = op.first_layer,
+                           .epsilon = kEpsilon,
+                           .r_k_v = scene.view(r_k_v),
+                           .up = scene.view(up),
+                           .v_first = scene.view(v_first),
+                           .vectors = scene.view(vectors),
+                           .wkv_state = scene.view(state),
+                           .storage = op.storage,
+                           .gated = scene.view(gated),
+                           .y = scene.view(y),
+                           .blocks = blocks,
+                           .form = form,
+                           .shares = op.shares};
+    if (!op.in_parts) return kernels::time_mix(context, whole);
+    for (const auto part : {kernels::TimeMixPart::read_out, kernels::TimeMixPart::norm}) {
+      whole.part = part;
+      kernels::time_mix(context, whole);
+    }
   });
   return {planes(1).take(scene.acts(gated)), planes(1).take(scene.acts(v_first)),
           states_of(scene.words(state), op.storage), scene.plan().dispatches().size()};
@@ -416,6 +422,17 @@ TEST_CASE("time mix: every form with heads of other sizes, and so many that a wo
   check_form(kernels::TimeMixForm::tokens, {{"a quad to a row", 12, 4, false, {{1, 2}, {0, 1}}},
                                             {"fewer quads than neighbours", 48, 16, true, {{1, 2}, {0, 1}}},
                                             {"more quads than neighbours", 256, 128, false, {{1, 2}, {0, 17}}}});
+}
+
+TEST_CASE("time mix: in two parts, with what was read between them in memory") {
+  Case op{"in parts", 128, 64, false, {{2, 3}, {5, 0}, {0, 1}, {3, 40}, {1, 4, true}}};
+  op.in_parts = true;
+  for (const auto& gpu : test::gpus()) {
+    check_case(*gpu, op);
+    op.first_layer = true;
+  }
+  using kernels::TimeMixForm;
+  for (const TimeMixForm form : {TimeMixForm::tokens, TimeMixForm::pairs, TimeMixForm::wy}) check_form(form, {op});
 }
 
 TEST_CASE("time mix: f16 states of rows that stay in registers") {

@@ -63,6 +63,19 @@ void check_token(GpuModel& loaded, TokenUse use) {
   MESSAGE(fmt::format("logits {:.2g}, states {:.2g}", of_logits, of_states));
 }
 
+/// With a hook, a token takes the kernels that can stop; without, its own again.
+void check_hooked(GpuModel& loaded) {
+  const Ids id = some_ids(1, loaded.source.config.n_vocab);
+  const std::vector<float> plain = feed_new(loaded.model, 0, id);
+  uint32_t n_calls = 0;
+  loaded.model.set_hook(Hook{[&](const HookCall& call) { n_calls += call.n_tokens; }, {HookPoint::gate}, {}});
+  CHECK(max_difference(feed_new(loaded.model, 0, id), plain) <= kFastBounds.logits);
+  CHECK(n_calls == loaded.source.config.n_layer);
+  loaded.model.set_hook({});
+  CHECK(same_bits(feed_new(loaded.model, 0, id), plain));
+  CHECK(n_calls == loaded.source.config.n_layer);
+}
+
 void check_formats(Tier tier, std::span<const WeightFormat> formats, TokenUse use, uint32_t n_workgroups,
                    WeightFormat head = WeightFormat::q6_k) {
   const auto device = open_device(tier);
@@ -92,6 +105,7 @@ TEST_SUITE("token") {
     if (!device) return;
     GpuModel loaded(*device, demo_model(), options_of(TokenUse::stages, 13));
     check_token(loaded, TokenUse::stages);
+    check_hooked(loaded);
   }
 
   TEST_CASE("what a token's step leaves is the same without logits, and a frozen slot stays") {

@@ -5,3 +5,4 @@ struct Lane {
 
 fn lane_index(lane: Lane) -> u32 { return lane.index; }
 fn share_sum(value: f32) -> f32 { return value; }
+fn share_sum2(value: vec2<f32>) -> vec2<f32> { return value; }

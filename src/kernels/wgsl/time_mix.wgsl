@@ -3,8 +3,9 @@
 //   out = (group_norm(y) + (sum r k r_k) v) up_g
 // One workgroup of HEAD_SIZE times SHARES: one (chunk, head); SHARES neighbours hold row i of S (value channel). BLOCK tokens at
 // a time: what does not depend on the state is computed for all of them, then the recurrence runs through them without a
-// barrier, then all are normed. Sums over key channels run in the same order in every invocation, and for a token in the
-// same order wherever in a block it stands. Reads and writes the head's state once per chunk. Grid: x: heads, y: chunks.
+// barrier, then all are normed (or left to time_mix_norm.wgsl, by the module `finish`). Sums over key channels run in the same
+// order in every invocation, and for a token in the same order wherever in a block it stands. Reads and writes the head's state
+// once per chunk. Grid: x: heads, y: chunks.
 // Oracle: time_mix_ref.cpp.
 //@import time_mix_inputs
 //@const HEAD_SIZE 64
@@ -15,8 +16,7 @@
 //@import share
 //@import stored
 //@import state
-
-@group(0) @binding(7) var<storage, read_write> gated: array<Act4>;           // [TOKENS_MAX, stride / 4]
+//@import finish
 
 const WORKGROUP_SIZE = HEAD_SIZE * SHARES;
 
@@ -71,36 +71,6 @@ fn prepare(token_first: u32, count: u32, head_quad: u32, index: u32) {
     let totals = token_sums(index);
     let inverse_norm = inverse_key_norm(totals.x);
     head_totals[index] = vec2(inverse_norm * inverse_norm, totals.y);
-  }
-  workgroupBarrier();
-}
-
-fn y_quad(at: u32) -> vec4<f32> {
-  return vec4(head_y[at * 4u], head_y[at * 4u + 1u], head_y[at * 4u + 2u], head_y[at * 4u + 3u]);
-}
-
-// Group norm, bonus and gate of a block's tokens.
-fn finish(token_first: u32, count: u32, head_quad: u32, index: u32) {
-  workgroupBarrier();
-  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
-    head_sums[item].x = dot(y_quad(item), vec4(1.0));
-  }
-  workgroupBarrier();
-  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
-    let difference = y_quad(item) - token_sums(item / QUADS).x / f32(HEAD_SIZE);
-    head_sums[item].y = dot(difference, difference);
-  }
-  workgroupBarrier();
-  for (var item = index; item < count * QUADS; item += WORKGROUP_SIZE) {
-    let t = item / QUADS;
-    let quad = head_quad + item % QUADS;
-    let here = row_of(token_first + t) + quad;
-    let gate = vec4<f32>(up[plane(3u) + here]);
-    let sums = token_sums(t) / f32(HEAD_SIZE);
-    let scale = 1.0 / sqrt(sums.y + immediates.epsilon);
-    let normed = (y_quad(item) - sums.x) * scale * vector_at(6u, quad) + vector_at(7u, quad);
-    let v = vec4(head_v[item * 4u], head_v[item * 4u + 1u], head_v[item * 4u + 2u], head_v[item * 4u + 3u]);
-    gated[here] = Act4((normed + head_totals[t].y * v) * gate);
   }
   workgroupBarrier();
 }

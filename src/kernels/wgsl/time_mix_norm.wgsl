@@ -1,4 +1,4 @@
-// Group norm, bonus and gate of what time_mix_pairs.wgsl leaves: out = (group_norm(y) + (sum r k r_k) v) up_g.
+// Group norm, bonus and gate of what time_mix_pairs.wgsl and others leave: out = (group_norm(y) + (sum r k r_k) v) up_g.
 // SHARES neighbours: one (token, head). Grid: x: heads, y: tokens by TOKENS. Oracle: time_mix_ref.cpp.
 //@import time_mix_inputs
 //@const HEAD_SIZE 64
@@ -8,7 +8,7 @@
 // Each has QUADS_EACH quads: own, own + SHARES and so on.
 //@const SHARES 8
 //@const QUADS_EACH 2
-//@import share_subgroup
+//@import share
 
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;      // S r: [TOKENS_MAX, n_embd / 4]; only read
 @group(0) @binding(7) var<storage, read_write> gated: array<Act4>;      // [TOKENS_MAX, stride / 4]
