@@ -198,31 +198,18 @@ class Model:
         stream=True gives the text piece by piece, of one prompt alone. A list may be of any length: as many texts run
         at a time as there are free sessions. The defaults are those of the C++ library (docs/sampling.md).
         """
-        job = self._start(prompt, stream, prefix, {"max_tokens": max_tokens, **sampling})
+        job = self._start(prompt, stream, prefix, max_tokens=max_tokens, **sampling)
         if stream:
             return Stream(job)
         completions = job.result()
         return completions if _is_batch(prompt) else completions[0]
 
-    def generate_each(self, texts: Sequence[Text], options: Sequence[Mapping[str, Any]]) -> list[Completion]:
-        """generate() of texts that have options of their own each, max_tokens among them; they share the GPU's steps."""
-        if len(texts) != len(options):
-            raise ValueError(f"{len(options)} options for {len(texts)} texts, must be one for each")
-        ids = [token_ids(self._tokenizer, text) for text in texts]
-        each = [generate_options("generate_each", one) for one in options]
-        return self._engine.generate(ids, each, None, False).result()
+    async def agenerate(self, prompt: Any, *, stream: bool = False, **options: Any) -> Any:
+        """generate() for asyncio, with its arguments; with stream=True an asynchronous iterator.
 
-    async def agenerate(
-        self,
-        prompt: Any,
-        *,
-        max_tokens: int = 256,
-        stream: bool = False,
-        prefix: Prefix | State | None = None,
-        **sampling: Unpack[Sampling],
-    ) -> Any:
-        """generate() for asyncio; with stream=True an asynchronous iterator. Cancelling the task ends the generation."""
-        job = self._start(prompt, stream, prefix, {"max_tokens": max_tokens, **sampling})
+        Cancelling the task ends the generation.
+        """
+        job = self._start(prompt, stream, **options)
         if stream:
             return AsyncStream(Stream(job))
         completions = await cancellable(job.cancel, job.result)
@@ -249,18 +236,15 @@ class Model:
         self,
         messages: Sequence[Message],
         *,
-        max_tokens: int = 256,
-        stream: bool = False,
         template: Literal["g1", "world"] = "g1",
         think: Think = "off",
-        **sampling: Unpack[Sampling],
+        **options: Any,
     ) -> Any:
-        """chat() for asyncio."""
-        text = chat_text(messages, template, think)
-        return await self.agenerate(text, max_tokens=max_tokens, stream=stream, **_with_stops(sampling))
+        """chat() for asyncio, with its arguments."""
+        return await self.agenerate(chat_text(messages, template, think), **_with_stops(options))
 
     def _start(
-        self, prompt: Any, stream: bool, prefix: Prefix | State | None, values: Mapping[str, Any]
+        self, prompt: Any, stream: bool, prefix: Prefix | State | None = None, **values: Any
     ) -> _ravenwing.Job:
         options = generate_options("generate", values)
         if stream and _is_batch(prompt):
@@ -269,6 +253,12 @@ class Model:
         texts = [token_ids(self._tokenizer, text) for text in prompts]
         state = None if prefix is None else _state_of(prefix)._core
         return self._engine.generate(texts, [options] * len(texts), state, stream)
+
+    def _generate_each(self, texts: Sequence[Text], options: Sequence[Mapping[str, Any]]) -> list[Completion]:
+        """generate() of texts that have options of their own each, for interfaces that ask so."""
+        ids = [token_ids(self._tokenizer, text) for text in texts]
+        each = [generate_options("generate", one) for one in options]
+        return self._engine.generate(ids, each, None, False).result()
 
     # ---- states
 
@@ -430,9 +420,9 @@ def chat_stops() -> list[str]:
     return list(_ravenwing.chat_stops())
 
 
-def _with_stops(sampling: Sampling) -> Sampling:
-    stop = sampling.get("stop", [])
-    return {**sampling, "stop": [*chat_stops(), *([stop] if isinstance(stop, str) else stop)]}
+def _with_stops(options: Mapping[str, Any]) -> dict[str, Any]:
+    stop = options.get("stop", [])
+    return {**options, "stop": [*chat_stops(), *([stop] if isinstance(stop, str) else stop)]}
 
 
 def _is_batch(prompt: Any) -> bool:

@@ -142,7 +142,7 @@ def test_state_of_another_model(session):
 def test_arithmetic_and_distance(states):
     a, b = states
     mixed = 0.7 * a + b * np.float32(0.3) - a
-    assert mixed.wkv == pytest.approx(np.float32(0.7) * a.wkv + np.float32(0.3) * b.wkv - a.wkv, abs=1e-5)
+    assert np.allclose(mixed.wkv, np.float32(0.7) * a.wkv + np.float32(0.3) * b.wkv - a.wkv, rtol=0, atol=1e-5)
     assert mixed.pending is None and mixed.n_tokens == a.n_tokens
     assert a.distance(a) == 0 and a.distance(b) == b.distance(a) > 0.01
     largest = max(np.linalg.norm(a.wkv), np.linalg.norm(b.wkv))
