@@ -22,6 +22,7 @@ from ._stream import AsyncStream, Stream, cancellable
 Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": TEXT}
 Pooling = Literal["last", "mean", "state"]
 CLOSING = "\n\nThe"  # the C++ library's
+_EMBEDDED_AT_ONCE = 4096  # texts: what a list of any length needs besides its vectors is bounded
 Think = Literal["off", "fake", "on", "brief", "normal", "deep"]
 
 
@@ -124,6 +125,9 @@ class Model:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Model is memory of a GPU and cannot be pickled or copied: open its file where it is needed")
 
     def memory(self) -> dict[str, int]:
         """GPU memory in bytes: weights, state, scratch, and the peak."""
@@ -322,7 +326,18 @@ class Model:
             raise TypeError(f"embed_batch() takes a list of texts, not {type(texts).__name__}")
         state = None if prefix is None else _state_of(prefix)
         options = (pooling, layer, normalize, closing)
+        if len(texts) <= _EMBEDDED_AT_ONCE:
+            return self._embed(texts, options, state, cache)
+        n_values = self.info.n_embd * (self.info.head_size if pooling == "state" else 1)
+        vectors = np.empty((len(texts), n_values), np.float32)
+        for first in range(0, len(texts), _EMBEDDED_AT_ONCE):
+            some = slice(first, first + _EMBEDDED_AT_ONCE)
+            vectors[some] = self._embed(texts[some], options, state, cache)
+        return vectors
 
+    def _embed(
+        self, texts: Sequence[Text], options: tuple[Any, ...], state: State | None, cache: bool
+    ) -> NDArray[np.float32]:
         def compute(some: Sequence[Text]) -> NDArray[np.float32]:
             ids = [token_ids(self._tokenizer, text) for text in some]
             return self._engine.embed(ids, *options, None if state is None else state._core)

@@ -230,7 +230,8 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
     out_of_memory = type == wgpu::ErrorType::OutOfMemory;
   };
   wait(device_.PopErrorScope(wgpu::CallbackMode::WaitAnyOnly, store));
-  if (n_buffers_++ == buffer_to_fail_) out_of_memory = true;
+  const uint64_t used = std::accumulate(used_.begin(), used_.end(), uint64_t(0));
+  if (n_buffers_++ == buffer_to_fail_ || used + size > faults_.memory_bytes) out_of_memory = true;
   if (out_of_memory || !buffer.handle_) {
     buffer.handle_ = nullptr;
     fail(ErrorCode::out_of_memory, "[device] {} has no room for {}: it needs {:.1f} MiB, after {}; {}", info_.name,
@@ -240,7 +241,7 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
   buffer.account_ = account;
   buffer.used_ = &used_[size_t(account)];
   *buffer.used_ += size;
-  peak_ = std::max(peak_, std::accumulate(used_.begin(), used_.end(), uint64_t(0)));
+  peak_ = std::max(peak_, used + size);
   return buffer;
 }
 
