@@ -101,19 +101,22 @@ def test_no_memory_for_a_call_and_the_model_goes_on(small_model, monkeypatch):
     def use(model):
         return model.generate("The", max_tokens=3, temperature=0).ids
 
-    with memory_of(small_model.info.path, 1 << 40, monkeypatch, chunk=1024) as free:
+    def in_use(model):
+        return sum(bytes for name, bytes in model.memory().items() if name != "peak")
+
+    prompts = ["The"] * 6
+    with memory_of(small_model.info.path, 1 << 40, monkeypatch, chunk=64) as free:
         expected = use(free)
-        needed = free.memory()["peak"]
-        free.embed("The cat. " * 400)
-        assert free.memory()["peak"] > needed, "long texts need no more memory: the test needs another call"
-    with memory_of(small_model.info.path, needed, monkeypatch, chunk=1024) as tight:
+        needed = in_use(free)
+        together = [completion.ids for completion in free.generate(prompts, max_tokens=3)]
+        assert in_use(free) > needed, "many prompts need no more memory: the test needs another call"
+    with memory_of(small_model.info.path, needed, monkeypatch, chunk=64) as tight:
         assert use(tight) == expected
-        with tight.session() as session:
-            for call in (lambda: tight.embed("The cat. " * 400), lambda: session.feed("The cat. " * 400)):
-                with pytest.raises(ravenwing.OutOfMemoryError, match="has no room for"):
-                    call()
-        assert use(tight) == expected
-        assert np.isfinite(tight.embed("The cat")).all()
+        for _ in range(2):
+            with pytest.raises(ravenwing.OutOfMemoryError, match="has no room for"):
+                tight.generate(prompts, max_tokens=3)
+        assert use(tight) == expected and in_use(tight) <= needed
+        assert [tight.generate("The", max_tokens=3).ids for _ in prompts] == together
 
 
 def test_more_sessions_than_memory(small_model, monkeypatch):

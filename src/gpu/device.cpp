@@ -231,7 +231,9 @@ Buffer Device::create_buffer(uint64_t size, wgpu::BufferUsage usage, Account acc
   };
   wait(device_.PopErrorScope(wgpu::CallbackMode::WaitAnyOnly, store));
   const uint64_t used = std::accumulate(used_.begin(), used_.end(), uint64_t(0));
-  if (n_buffers_++ == buffer_to_fail_ || used + size > faults_.memory_bytes) out_of_memory = true;
+  const bool stays = account != Account::staging;
+  if (stays && used - used_[size_t(Account::staging)] + size > faults_.memory_bytes) out_of_memory = true;
+  if (n_buffers_++ == buffer_to_fail_) out_of_memory = true;
   if (out_of_memory || !buffer.handle_) {
     buffer.handle_ = nullptr;
     fail(ErrorCode::out_of_memory, "[device] {} has no room for {}: it needs {:.1f} MiB, after {}; {}", info_.name,

@@ -21,7 +21,7 @@ struct Faults {
   /// time.
   uint32_t token_workgroups = 0;
 
-  /// What the device has room for in all, bytes.
+  /// What the device has room for besides staging buffers, which come and go.
   uint64_t memory_bytes = UINT64_MAX;
 
   /// As RAVENWING_TEST_CLOCK says, "sound,backwards", and RAVENWING_TEST_WATCHDOG: "64" tokens or "64,2", two of them
