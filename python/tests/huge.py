@@ -33,7 +33,9 @@ def small_model(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "small.safetensors"
     small.write_small_model(path)
     with ravenwing.Model(path, vocab=small.VOCAB, max_sessions=2048, chunk=2048, exact=True, pipeline_cache=False) as opened:
-        opened.embed_batch(["The raven"] * 3000, cache=False)  # all kernels and buffers
+        # All kernels and buffers of steps of many texts and of one: compiled, 67 MB with a software driver.
+        opened.embed_batch(["The raven"] * 3000, cache=False)
+        opened.state([5] * 5000)
         yield opened
 
 
@@ -53,5 +55,5 @@ def test_a_text_of_a_million_bytes(small_model):
     ids = small_model.tokenize(text)
     state, grown = growth_of(lambda: small_model.state(text))
     assert state.n_tokens == len(ids)
-    assert grown < 16 * len(ids) + 64e6, f"{grown / 1e6:.0f} MB"
+    assert grown < 16 * len(ids) + 16e6, f"{grown / 1e6:.0f} MB"
     assert np.array_equal(small_model.embed(ids, pooling="state", normalize=False, cache=False), state.wkv[0].ravel())
