@@ -23,6 +23,7 @@ from ._stream import AsyncStream, Stream, cancellable
 Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": TEXT}
 Pooling = Literal["last", "mean", "state"]
 CLOSING = "\n\nThe"  # the C++ library's
+_EMBEDDED_AT_ONCE = 4096  # texts: what a list of any length needs besides its vectors is bounded
 Think = Literal["off", "fake", "on", "brief", "normal", "deep"]
 
 
@@ -126,6 +127,9 @@ class Model:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a Model is memory of a GPU and cannot be pickled or copied: open its file where it is needed")
+
     def memory(self) -> dict[str, int]:
         """GPU memory in bytes: weights, state, scratch, and the peak."""
         return self._engine.memory()
@@ -199,31 +203,18 @@ class Model:
         stream=True gives the text piece by piece, of one prompt alone. A list may be of any length: as many texts run
         at a time as there are free sessions. The defaults are those of the C++ library (docs/sampling.md).
         """
-        job = self._start(prompt, stream, prefix, {"max_tokens": max_tokens, **sampling})
+        job = self._start(prompt, stream, prefix, max_tokens=max_tokens, **sampling)
         if stream:
             return Stream(job)
         completions = job.result()
         return completions if _is_batch(prompt) else completions[0]
 
-    def generate_each(self, texts: Sequence[Text], options: Sequence[Mapping[str, Any]]) -> list[Completion]:
-        """generate() of texts that have options of their own each, max_tokens among them; they share the GPU's steps."""
-        if len(texts) != len(options):
-            raise ValueError(f"{len(options)} options for {len(texts)} texts, must be one for each")
-        ids = [token_ids(self._tokenizer, text) for text in texts]
-        each = [generate_options("generate_each", one) for one in options]
-        return self._engine.generate(ids, each, None, False).result()
+    async def agenerate(self, prompt: Any, *, stream: bool = False, **options: Any) -> Any:
+        """generate() for asyncio, with its arguments; with stream=True an asynchronous iterator.
 
-    async def agenerate(
-        self,
-        prompt: Any,
-        *,
-        max_tokens: int = 256,
-        stream: bool = False,
-        prefix: Prefix | State | None = None,
-        **sampling: Unpack[Sampling],
-    ) -> Any:
-        """generate() for asyncio; with stream=True an asynchronous iterator. Cancelling the task ends the generation."""
-        job = self._start(prompt, stream, prefix, {"max_tokens": max_tokens, **sampling})
+        Cancelling the task ends the generation.
+        """
+        job = self._start(prompt, stream, **options)
         if stream:
             return AsyncStream(Stream(job))
         completions = await cancellable(job.cancel, job.result)
@@ -250,18 +241,15 @@ class Model:
         self,
         messages: Sequence[Message],
         *,
-        max_tokens: int = 256,
-        stream: bool = False,
         template: Literal["g1", "world"] = "g1",
         think: Think = "off",
-        **sampling: Unpack[Sampling],
+        **options: Any,
     ) -> Any:
-        """chat() for asyncio."""
-        text = chat_text(messages, template, think)
-        return await self.agenerate(text, max_tokens=max_tokens, stream=stream, **_with_stops(sampling))
+        """chat() for asyncio, with its arguments."""
+        return await self.agenerate(chat_text(messages, template, think), **_with_stops(options))
 
     def _start(
-        self, prompt: Any, stream: bool, prefix: Prefix | State | None, values: Mapping[str, Any]
+        self, prompt: Any, stream: bool, prefix: Prefix | State | None = None, **values: Any
     ) -> _ravenwing.Job:
         options = generate_options("generate", values)
         if stream and _is_batch(prompt):
@@ -270,6 +258,12 @@ class Model:
         texts = [token_ids(self._tokenizer, text) for text in prompts]
         state = None if prefix is None else _state_of(prefix)._core
         return self._engine.generate(texts, [options] * len(texts), state, stream)
+
+    def _generate_each(self, texts: Sequence[Text], options: Sequence[Mapping[str, Any]]) -> list[Completion]:
+        """generate() of texts that have options of their own each, for interfaces that ask so."""
+        ids = [token_ids(self._tokenizer, text) for text in texts]
+        each = [generate_options("generate", one) for one in options]
+        return self._engine.generate(ids, each, None, False).result()
 
     # ---- states
 
@@ -333,7 +327,18 @@ class Model:
             raise TypeError(f"embed_batch() takes a list of texts, not {type(texts).__name__}")
         state = None if prefix is None else _state_of(prefix)
         options = (pooling, layer, normalize, closing)
+        if len(texts) <= _EMBEDDED_AT_ONCE:
+            return self._embed(texts, options, state, cache)
+        n_values = self.info.n_embd * (self.info.head_size if pooling == "state" else 1)
+        vectors = np.empty((len(texts), n_values), np.float32)
+        for first in range(0, len(texts), _EMBEDDED_AT_ONCE):
+            some = slice(first, first + _EMBEDDED_AT_ONCE)
+            vectors[some] = self._embed(texts[some], options, state, cache)
+        return vectors
 
+    def _embed(
+        self, texts: Sequence[Text], options: tuple[Any, ...], state: State | None, cache: bool
+    ) -> NDArray[np.float32]:
         def compute(some: Sequence[Text]) -> NDArray[np.float32]:
             ids = [token_ids(self._tokenizer, text) for text in some]
             return self._engine.embed(ids, *options, None if state is None else state._core)
@@ -431,9 +436,9 @@ def chat_stops() -> list[str]:
     return list(_ravenwing.chat_stops())
 
 
-def _with_stops(sampling: Sampling) -> Sampling:
-    stop = sampling.get("stop", [])
-    return {**sampling, "stop": [*chat_stops(), *([stop] if isinstance(stop, str) else stop)]}
+def _with_stops(options: Mapping[str, Any]) -> dict[str, Any]:
+    stop = options.get("stop", [])
+    return {**options, "stop": [*chat_stops(), *([stop] if isinstance(stop, str) else stop)]}
 
 
 def _is_batch(prompt: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal, overload, Union, Unpack
+from typing import Any, Literal, overload, Union, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,9 @@ class Session:
     def close(self) -> None:
         """Gives the session's place back; a second time does nothing."""
         self._core.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Session is memory of a GPU and cannot be pickled: pickle its `state`; fork() copies it")
 
     def __enter__(self) -> Session:
         return self

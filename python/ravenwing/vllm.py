@@ -98,7 +98,7 @@ class LLM:
             raise ValueError(f"{len(params)} sampling_params for {len(texts)} prompts, must be one, or one for each")
         ids = [self.model.tokenize(text) if isinstance(text, str) else list(text) for text in texts]
         jobs = [(i, index) for i, param in enumerate(params) for index in range(param.n)]
-        completions = self.model.generate_each([ids[i] for i, _ in jobs], [params[i].options(index) for i, index in jobs])
+        completions = self.model._generate_each([ids[i] for i, _ in jobs], [params[i].options(index) for i, index in jobs])
         outputs = [
             RequestOutput(str(next(self._ids)), text if isinstance(text, str) else None, one)
             for text, one in zip(texts, ids, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import importlib.util
 import inspect
 import json
 
@@ -172,3 +174,22 @@ def test_web_rwkv_tokenizer(tmp_path):
     ids = tokenizer.encode("The king's \u2603")
     assert ids == [257, 258, ord("'") + 1, ord("s") + 1, ord(" ") + 1, 259]
     assert bytes(tokenizer.decode(ids)).decode() == "The king's \u2603"
+
+
+def test_langchain_without_langchain(model):
+    """What a vector store calls; python/tests/adapters.py has the real one."""
+    from ravenwing.compat.langchain import RavenwingEmbeddings
+
+    embeddings = RavenwingEmbeddings(model, pooling="mean")
+    texts = ["The king", "The queen"]
+    assert embeddings.embed_documents(texts) == model.embed_batch(texts, pooling="mean").tolist()
+    assert asyncio.run(embeddings.aembed_documents(texts)) == embeddings.embed_documents(texts)
+    assert asyncio.run(embeddings.aembed_query("The king")) == embeddings.embed_query("The king")
+
+
+@pytest.mark.parametrize(("adapter", "package"), [("lm_eval", "lm_eval"), ("llama_index", "llama-index-core")])
+def test_adapters_say_what_they_need(adapter, package):
+    if importlib.util.find_spec(adapter):
+        pytest.skip(f"{adapter} is installed")
+    with pytest.raises(ImportError, match=f"pip install {package}"):
+        importlib.import_module(f"ravenwing.compat.{adapter}")

@@ -42,11 +42,13 @@ print(interrupted(lambda: model.generate(["The", "A"], **long)), flush=True)
 print(interrupted(lambda: session.generate("The", **long)), flush=True)
 print(interrupted(lambda: session.feed([5] * 1_000_000)), flush=True)
 print(interrupted(lambda: [None for _ in session.generate("The", stream=True, **long)]), flush=True)
+print(interrupted(lambda: model.embed_batch([[5] * 200] * 4000, cache=False)), flush=True)
+print(interrupted(lambda: model.score([[5] * 100_000])), flush=True)
 session.reset()
 print(session.generate("The", max_tokens=2, seed=1).ids == model.generate("The", max_tokens=2, seed=1).ids)
 """
     done = run_python(program)
-    assert done.stdout.split() == ["True"] * 6, done.stdout + done.stderr
+    assert done.stdout.split() == ["True"] * 8, done.stdout + done.stderr
     assert done.returncode == 0
 
 

@@ -6,6 +6,8 @@ import copy
 import gc
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -98,6 +100,30 @@ def test_dlpack_in():
         State.from_numpy({**mine, "wkv": OfElsewhere(mine["wkv"], (2, 0))})
 
 
+def test_dlpack_in_without_a_copy():
+    """RELIABILITY 78: the memory is shared, and lives as long as the state."""
+    mine = arrays()
+    state = State.from_numpy({name: OfElsewhere(array) for name, array in mine.items()}, copy=False)
+    assert all(address(mine[name]) == address(view) for name, view in state.numpy().items())
+    state.wkv[0, 0, 0, 0] = 42
+    assert mine["wkv"][0, 0, 0, 0] == 42
+    expected = mine["wkv"].copy()
+    del mine
+    gc.collect()
+    filler = [np.full(expected.shape, 7, np.float32) for _ in range(20)]
+    assert np.array_equal(state.wkv, expected) and len(filler) == 20
+
+
+def test_dlpack_out_outlives_the_state(model):
+    """RELIABILITY 78: what another library was given stays, without a copy, when State and Session are gone."""
+    state = model.state("The raven")
+    taken, place, expected = np.from_dlpack(state.wkv), address(state.wkv), state.wkv.copy()
+    del state
+    gc.collect()
+    filler = [np.full(expected.shape, 7, np.float32) for _ in range(20)]
+    assert address(taken) == place and np.array_equal(taken, expected) and len(filler) == 20
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -133,16 +159,30 @@ def test_order_and_read_only():
         State.from_numpy([mine["wkv"]])
 
 
-def test_state_of_another_model(session):
-    with pytest.raises(ravenwing.BadRequestError):
-        session.restore(State.from_numpy(arrays()))
-    assert session.n_tokens == 0
+@pytest.mark.parametrize("shape", [(2, 3, 4), (5, 8, 64), (6, 4, 64), (6, 16, 32)])
+def test_state_of_another_model(model, session, shape, tmp_path):
+    """RELIABILITY 34: other widths, layers, heads; however it comes."""
+    state = State.from_numpy(arrays(*shape))
+    state.save(tmp_path / "state.safetensors")
+    session.feed("A")
+    uses = [
+        lambda: session.restore(state),
+        lambda: session.load(tmp_path / "state.safetensors"),
+        lambda: model.session(prefix=state),
+        lambda: model.generate("A", max_tokens=1, prefix=state),
+        lambda: model.embed("A", prefix=state),
+    ]
+    for use in uses:
+        with pytest.raises(ravenwing.Error) as caught:
+            use()
+        assert caught.value.code in ("bad_request", "bad_file")
+    assert session.n_tokens == 1
 
 
 def test_arithmetic_and_distance(states):
     a, b = states
     mixed = 0.7 * a + b * np.float32(0.3) - a
-    assert mixed.wkv == pytest.approx(np.float32(0.7) * a.wkv + np.float32(0.3) * b.wkv - a.wkv, abs=1e-5)
+    assert np.allclose(mixed.wkv, np.float32(0.7) * a.wkv + np.float32(0.3) * b.wkv - a.wkv, rtol=0, atol=1e-5)
     assert mixed.pending is None and mixed.n_tokens == a.n_tokens
     assert a.distance(a) == 0 and a.distance(b) == b.distance(a) > 0.01
     largest = max(np.linalg.norm(a.wkv), np.linalg.norm(b.wkv))
@@ -168,9 +208,29 @@ def test_copy_and_pickle(session):
 
 
 def test_unpicklable(model, session):
-    for thing in (model, session):
-        with pytest.raises(TypeError):
-            pickle.dumps(thing)
+    for thing, hint in ((model, "open its file"), (session, "pickle its `state`")):
+        for use in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=hint):
+                use(thing)
+    with pytest.raises(TypeError):
+        pickle.dumps(model.generate("A", max_tokens=1, stream=True))
+    error = pickle.loads(pickle.dumps(ravenwing.BadFileError("what is wrong")))  # as multiprocessing sends it
+    assert type(error) is ravenwing.BadFileError and error.code == "bad_file" and str(error) == "what is wrong"
+
+
+def test_a_pickled_state_goes_to_another_process(model):
+    """State, as a worker of multiprocessing gets and gives it back."""
+    program = """
+import pickle, sys
+state = pickle.load(sys.stdin.buffer)
+sys.stdout.buffer.write(pickle.dumps(0.5 * state))
+"""
+    state = model.state("The raven")
+    sent = pickle.dumps(state)
+    done = subprocess.run([sys.executable, "-c", program], input=sent, capture_output=True, check=True)
+    assert np.array_equal(pickle.loads(done.stdout).wkv, state.wkv * np.float32(0.5))
+    with pytest.raises((ValueError, EOFError, pickle.UnpicklingError)):
+        pickle.loads(sent[: len(sent) // 2])
 
 
 def test_files_are_those_of_safetensors(states, tmp_path):

@@ -54,7 +54,10 @@ def test_wheel_in_a_new_environment(wheel, tmp_path):
         "LD_LIBRARY_PATH": str(ROOT / "third_party/mesa/lib"),
     }
     out = run(venv / "bin/python", "-c", python_blocks("README.md")[0], cwd=tmp_path, env=environment)
-    assert out.strip()
+    text, vector = out.rstrip().rsplit("[", 1)
+    assert len(text.split()) > 5
+    numbers, shape = vector.split("] ", 1)
+    assert len([float(number) for number in numbers.split()]) == 4 and shape == "(6, 8, 64, 64)"
 
     measured = tmp_path / "measured.json"
     demo = next(venv.glob("lib/python*/site-packages/ravenwing/share/ravenwing/models/demo/*.gguf"))

@@ -37,6 +37,8 @@ Faults Faults::from_environment() {
     std::from_chars(words[i].data(), words[i].data() + words[i].size(), *numbers[i]);
   for (const std::string_view word : words_of("RAVENWING_TEST_TOKEN_WORKGROUPS"))
     std::from_chars(word.data(), word.data() + word.size(), faults.token_workgroups);
+  for (const std::string_view word : words_of("RAVENWING_TEST_MEMORY"))
+    std::from_chars(word.data(), word.data() + word.size(), faults.memory_bytes);
   return faults;
 }
 

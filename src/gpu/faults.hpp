@@ -21,8 +21,11 @@ struct Faults {
   /// time.
   uint32_t token_workgroups = 0;
 
+  /// What the device has room for besides staging buffers, which come and go.
+  uint64_t memory_bytes = UINT64_MAX;
+
   /// As RAVENWING_TEST_CLOCK says, "sound,backwards", and RAVENWING_TEST_WATCHDOG: "64" tokens or "64,2", two of them
-  /// spared, and RAVENWING_TEST_TOKEN_WORKGROUPS. What they do not name is left out.
+  /// spared, RAVENWING_TEST_TOKEN_WORKGROUPS, and RAVENWING_TEST_MEMORY in bytes. What they do not name is left out.
   static Faults from_environment();
   /// The next pair.
   void distort(uint64_t& begin_ns, uint64_t& end_ns);

@@ -117,6 +117,16 @@ TEST_SUITE("faults") {
     CHECK_NOTHROW(use(model.model));
   }
 
+  TEST_CASE("RELIABILITY 42: memory of a size, beside what is there for a moment") {
+    const auto device = open_device(Tier::t0);
+    if (!device) return;
+    device->faults().memory_bytes = 1 << 20;
+    const gpu::Buffer first = device->create_storage(1 << 19, gpu::Account::state, "first");
+    CHECK_THROWS_AS(device->create_storage((1 << 19) + 4, gpu::Account::state, "second"), Error);
+    CHECK_NOTHROW(device->create_storage(1 << 21, gpu::Account::staging, "staging"));
+    CHECK_NOTHROW(device->create_storage(1 << 19, gpu::Account::scratch, "third"));
+  }
+
   TEST_CASE("RELIABILITY 42: no memory for a buffer that is made later, and the model goes on") {
     const auto device = open_device(Tier::t0);
     if (!device) return;
