@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "state.hpp"
+
 namespace ravenwing::python {
 namespace {
 
@@ -97,6 +99,7 @@ void Core::close() {
   for (SessionBox* box : boxes_) box->session.reset();
   boxes_.clear();
   engine_.reset();
+  drop_spares();
 }
 
 bool Core::closed() {

@@ -216,7 +216,9 @@ void bind_session(nb::module_& module) {
       .def("state",
            [](const Box& box) {
              Core& core = *box->core;
-             return run(core, [&](Engine& engine) { return State(core.session_of(*box).snapshot(), engine.model()); });
+             return run(core, [&](Engine& engine) {
+               return State(core.session_of(*box).snapshot(spare_snapshot()), engine.model());
+             });
            })
       .def("restore", &restore, "state"_a)
       .def(

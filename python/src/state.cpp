@@ -5,6 +5,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <mutex>
+
 namespace ravenwing::python {
 
 namespace nb = nanobind;
@@ -24,7 +26,26 @@ std::vector<float>& values_of(ravenwing::State& state, State::Part part) {
   return state.channel_shift;
 }
 
+/// Never destroyed: States may outlive all else.
+struct Spares {
+  static constexpr size_t kMax = 2;
+  std::mutex mutex;
+  std::vector<SessionSnapshot> snapshots;
+
+  Spares() { snapshots.reserve(kMax); }
+  static Spares& all() {
+    static auto* const spares = new Spares;
+    return *spares;
+  }
+};
+
 constexpr State::Part kParts[] = {State::time_shift, State::wkv, State::channel_shift};
+
+SessionSnapshot copy_of(const SessionSnapshot& snapshot) {
+  SessionSnapshot copy = spare_snapshot();
+  copy = snapshot;
+  return copy;
+}
 
 template <State::Part part>
 nb::ndarray<nb::numpy, float> view(nb::handle_t<State> self) {
@@ -35,13 +56,43 @@ nb::ndarray<nb::numpy, float> view(nb::handle_t<State> self) {
 
 }  // namespace
 
-State::State(SessionSnapshot snapshot, const ModelInfo& model)
-    : snapshot_(std::make_shared<SessionSnapshot>(std::move(snapshot))) {
+std::shared_ptr<SessionSnapshot> share(SessionSnapshot snapshot) {
+  const auto give_back = [](SessionSnapshot* gone) {
+    const std::unique_ptr<SessionSnapshot> owner(gone);
+    Spares& spares = Spares::all();
+    const std::lock_guard lock(spares.mutex);
+    ravenwing::State& state = gone->state;
+    if (spares.snapshots.size() == Spares::kMax || state.wkv.empty()) return;
+    SessionSnapshot& spare = spares.snapshots.emplace_back();
+    spare.state.time_shift = std::move(state.time_shift);
+    spare.state.wkv = std::move(state.wkv);
+    spare.state.channel_shift = std::move(state.channel_shift);
+  };
+  return {new SessionSnapshot(std::move(snapshot)), give_back};
+}
+
+SessionSnapshot spare_snapshot() {
+  Spares& spares = Spares::all();
+  const std::lock_guard lock(spares.mutex);
+  if (spares.snapshots.empty()) return {};
+  SessionSnapshot snapshot = std::move(spares.snapshots.back());
+  spares.snapshots.pop_back();
+  return snapshot;
+}
+
+void drop_spares() {
+  Spares& spares = Spares::all();
+  const std::lock_guard lock(spares.mutex);
+  spares.snapshots.clear();
+}
+
+State::State(SessionSnapshot snapshot, const ModelInfo& model) : snapshot_(share(std::move(snapshot))) {
   const Shape shift = {model.n_layer, model.n_embd};
   shapes_ = {shift, Shape{model.n_layer, model.n_head, model.head_size, model.head_size}, shift};
 }
 
-State::State(std::array<FloatArray, 3> parts, bool copy) : snapshot_(std::make_shared<SessionSnapshot>()) {
+State::State(std::array<FloatArray, 3> parts, bool copy)
+    : snapshot_(share(copy ? spare_snapshot() : SessionSnapshot())) {
   for (const Part part : kParts) {
     const FloatArray& array = parts[part];
     for (size_t i = 0; i < array.ndim(); ++i) shapes_[part].push_back(array.shape(i));
@@ -59,7 +110,7 @@ State::State(std::array<FloatArray, 3> parts, bool copy) : snapshot_(std::make_s
 }
 
 SessionSnapshot& State::writable() {
-  if (!is_seen_ && snapshot_.use_count() > 1) snapshot_ = std::make_shared<SessionSnapshot>(*snapshot_);
+  if (!is_seen_ && snapshot_.use_count() > 1) snapshot_ = share(copy_of(*snapshot_));
   return *snapshot_;
 }
 
@@ -72,7 +123,7 @@ float* State::data(Part part) {
 
 std::shared_ptr<const SessionSnapshot> State::snapshot() const {
   if (!is_seen_ && !borrowed_[time_shift].is_valid()) return snapshot_;
-  auto whole = std::make_shared<SessionSnapshot>(*snapshot_);
+  auto whole = share(copy_of(*snapshot_));
   for (const Part part : kParts) {
     const FloatArray& array = borrowed_[part];
     if (array.is_valid()) values_of(whole->state, part).assign(array.data(), array.data() + array.size());

@@ -43,6 +43,13 @@ class State {
   std::array<FloatArray, 3> borrowed_;  // empty where the snapshot's own arrays are used
 };
 
+/// Owns a snapshot whose memory, once nobody has it any more, is that of the next ones: as much as two are kept.
+std::shared_ptr<SessionSnapshot> share(SessionSnapshot snapshot);
+/// A snapshot to be overwritten, with such memory if there is some.
+SessionSnapshot spare_snapshot();
+/// Gives back what is kept.
+void drop_spares();
+
 void bind_state(nanobind::module_& module);
 
 }  // namespace ravenwing::python

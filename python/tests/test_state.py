@@ -289,3 +289,24 @@ def test_time_state(model, tmp_path):
             State.from_time_state(wrong)
     with pytest.raises(TypeError, match="dtype int64"):
         State.from_time_state({"blocks.0.att.time_state": np.zeros((2, 3, 3), np.int64)})
+
+
+def test_memory_of_states_that_are_gone(model, states):
+    """A state's memory serves the next one; what it was does not show."""
+    kept = {name: array.copy() for name, array in states[1].numpy().items()}
+    with model.session() as session:
+        session.feed("A cat")
+        held = [session.state for _ in range(2)]
+        old = {address(state.wkv) for state in held}
+        for state in held:
+            state.wkv[:] = 7
+        held.clear()
+        del state
+        gc.collect()
+        again = session.state
+        assert address(again.wkv) in old
+        for name, array in again.numpy().items():
+            np.testing.assert_array_equal(array, kept[name])
+    made = State.from_numpy(arrays())
+    assert made.n_tokens == 0 and made.pending is None and made.wkv.shape == (2, 3, 4, 4)
+    np.testing.assert_array_equal(made.wkv, arrays()["wkv"])

@@ -418,8 +418,8 @@ Session Session::fork() {
   return Session(std::move(copy));
 }
 
-SessionSnapshot Session::Impl::snapshot() {
-  SessionSnapshot snapshot = engine.runner.read_slot(slot);
+SessionSnapshot Session::Impl::snapshot(SessionSnapshot used) {
+  SessionSnapshot snapshot = engine.runner.read_slot(slot, std::move(used));
   snapshot.n_tokens = n_tokens;
   snapshot.pending = pending;
   snapshot.undecoded = undecoded;
@@ -429,8 +429,8 @@ SessionSnapshot Session::Impl::snapshot() {
   return snapshot;
 }
 
-SessionSnapshot Session::snapshot() {
-  return impl_->engine.retry([&] { return impl_->snapshot(); });
+SessionSnapshot Session::snapshot(SessionSnapshot used) {
+  return impl_->engine.retry([&] { return impl_->snapshot(std::move(used)); });
 }
 
 void Session::Impl::check(const SessionSnapshot& snapshot) const {

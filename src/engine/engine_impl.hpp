@@ -92,7 +92,7 @@ struct Session::Impl {
   /// Brings the slot of a new device to what was noted, or to the first part of it.
   void rebuild();
   void rebuild(size_t n_fed, size_t n_drawn, float mirostat_mu);
-  SessionSnapshot snapshot();
+  SessionSnapshot snapshot(SessionSnapshot used = {});
   /// Throws Error{bad_request} for a snapshot that is not of such a model.
   void check(const SessionSnapshot& snapshot) const;
   /// `kept` is called once the GPU's part is on its way; it gives what `snapshot` is or a copy of it.

@@ -399,10 +399,12 @@ void Runner::write_additions(uint32_t slot, std::span<const kernels::LogitAdditi
 
 State Runner::read_state(uint32_t slot) { return to_state(config(), impl_->read(impl_->live().states().read(slot))); }
 
-SessionSnapshot Runner::read_slot(uint32_t slot) {
+SessionSnapshot Runner::read_slot(uint32_t slot, SessionSnapshot used) {
   SessionSnapshot snapshot;
   rwkv7::SamplingMemory memory;
-  rwkv7::HostState state = impl_->read(impl_->live().states().read(slot, &memory));
+  rwkv7::HostState state = impl_->read(impl_->live().states().read(
+      slot, &memory,
+      {std::move(used.state.time_shift), std::move(used.state.wkv), std::move(used.state.channel_shift)}));
   snapshot.state = to_state(config(), std::move(state));
   snapshot.counts = std::move(memory.counts);
   snapshot.mirostat_mu = memory.mirostat_mu;

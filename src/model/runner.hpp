@@ -105,7 +105,7 @@ class Runner {
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   State read_state(uint32_t slot);
   /// What the GPU has of a snapshot: the state and what sampling remembers.
-  SessionSnapshot read_slot(uint32_t slot);
+  SessionSnapshot read_slot(uint32_t slot, SessionSnapshot used = {});
   void write_slot(uint32_t slot, const SessionSnapshot& snapshot);
   std::vector<float> read_counts(uint32_t slot);
   void write_counts(uint32_t slot, std::span<const float> counts);

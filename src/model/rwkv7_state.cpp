@@ -12,16 +12,16 @@ namespace {
 constexpr uint64_t kBindingAlignment = 256;
 constexpr uint64_t kAdditionsSlotBytes = kernels::kAdditionsMax * sizeof(kernels::LogitAddition);
 
-std::vector<float> floats_of(std::span<const std::byte> bytes) {
-  const auto* values = reinterpret_cast<const float*>(bytes.data());  // aligned as what maps and allocates is
-  return {values, values + bytes.size() / sizeof(float)};
+// Into memory that is there already, if it is large enough.
+void read_floats(std::span<const std::byte> bytes, std::vector<float>& values) {
+  const auto* floats = reinterpret_cast<const float*>(bytes.data());  // aligned as what maps and allocates is
+  values.assign(floats, floats + bytes.size() / sizeof(float));
 }
 
-std::vector<float> floats_of_f16(std::span<const std::byte> bytes) {
+void read_halves(std::span<const std::byte> bytes, std::vector<float>& values) {
   const auto* halves = reinterpret_cast<const uint16_t*>(bytes.data());
-  std::vector<float> values(bytes.size() / 2);
+  values.resize(bytes.size() / 2);
   for (size_t i = 0; i < values.size(); ++i) values[i] = f16_to_f32(halves[i]);
-  return values;
 }
 
 /// The bytes of a buffer, one after another.
@@ -149,7 +149,11 @@ void StateArenas::copy_in(const gpu::Buffer& from, uint32_t slot) {
   device_.submit(encoder.Finish());
 }
 
-std::vector<float> StateArenas::read_counts(uint32_t slot) { return floats_of(device_.read(counts_of(slot))); }
+std::vector<float> StateArenas::read_counts(uint32_t slot) {
+  std::vector<float> counts;
+  read_floats(device_.read(counts_of(slot)), counts);
+  return counts;
+}
 
 void StateArenas::write_counts(uint32_t slot, std::span<const float> counts) {
   RAVENWING_CHECK(counts.size_bytes() == counts_slot_bytes());
@@ -216,17 +220,18 @@ kernels::ControlBlock StateArenas::read_control(uint32_t slot) {
   return block;
 }
 
-HostState StateArenas::read(uint32_t slot, SamplingMemory* memory) {
+HostState StateArenas::read(uint32_t slot, SamplingMemory* memory, HostState state) {
   // In one piece: a wait for each stretch would take longer than the bytes.
   const uint64_t wkv_bytes = config_.n_layer * wkv_slot_bytes();
   const size_t n_shift = config_.n_embd;
   make_passage();
   copy_out(slot, passage_);
-  HostState state;
+  state.time_shift.clear();
+  state.channel_shift.clear();
   state.time_shift.reserve(config_.n_layer * n_shift);
   state.channel_shift.reserve(config_.n_layer * n_shift);
   device_.read({passage_, 0, memory == nullptr ? state_bytes() : kept_bytes()}, [&](std::span<const std::byte> bytes) {
-    state.wkv = values_of(bytes.first(wkv_bytes));
+    read_values(bytes.first(wkv_bytes), state.wkv);
     const auto* at = reinterpret_cast<const float*>(bytes.data() + wkv_bytes);
     for (uint32_t layer = 0; layer < config_.n_layer; ++layer, at += 2 * n_shift) {
       state.time_shift.insert(state.time_shift.end(), at, at + n_shift);
@@ -243,11 +248,13 @@ std::vector<float> StateArenas::read_wkv(uint32_t layer, uint32_t slot) {
   gpu::BufferView of_slot = wkv(layer);
   of_slot.offset += slot * wkv_slot_bytes();
   of_slot.size = wkv_slot_bytes();
-  return values_of(device_.read(of_slot));
+  std::vector<float> values;
+  read_values(device_.read(of_slot), values);
+  return values;
 }
 
-std::vector<float> StateArenas::values_of(std::span<const std::byte> wkv) const {
-  return storage_ == StateStorage::f16 ? floats_of_f16(wkv) : floats_of(wkv);
+void StateArenas::read_values(std::span<const std::byte> wkv, std::vector<float>& values) const {
+  storage_ == StateStorage::f16 ? read_halves(wkv, values) : read_floats(wkv, values);
 }
 
 void StateArenas::write(uint32_t slot, const StateView& state, std::span<const float> counts, float mirostat_mu) {

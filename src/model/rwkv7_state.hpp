@@ -75,8 +75,8 @@ class StateArenas {
   void write_additions(uint32_t slot, std::span<const kernels::LogitAddition> additions);
   kernels::ControlBlock read_control(uint32_t slot);
   void write_mirostat_mu(uint32_t slot, float mu);
-  /// In float, whatever the storage. `memory`: to be filled, too.
-  HostState read(uint32_t slot, SamplingMemory* memory = nullptr);
+  /// In float, whatever the storage. `memory`: to be filled, too. `used`: whose memory the result takes.
+  HostState read(uint32_t slot, SamplingMemory* memory = nullptr, HostState used = {});
   /// Of one layer: [n_head, head_size, head_size].
   std::vector<float> read_wkv(uint32_t layer, uint32_t slot);
   /// What penalties count: [n_vocab].
@@ -100,7 +100,7 @@ class StateArenas {
   uint64_t state_bytes() const { return config_.n_layer * (wkv_slot_bytes() + 2 * shift_slot_bytes()); }
   void make_passage();
   /// Of wkv states as the storage has them.
-  std::vector<float> values_of(std::span<const std::byte> wkv) const;
+  void read_values(std::span<const std::byte> wkv, std::vector<float>& values) const;
   void copy_in(const wgpu::CommandEncoder& encoder, const wgpu::Buffer& from, uint32_t slot) const;
   template <typename Visit>
   void for_each_stretch(uint32_t slot, Visit visit) const;

@@ -278,6 +278,26 @@ TEST_SUITE("session") {
     CHECK(session.generate({}, options).ids == expected.ids);
   }
 
+  TEST_CASE("a snapshot takes the memory of one that is no longer needed, and nothing else of it") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session session = engine->new_session(), other = engine->new_session();
+    GenerateOptions options = greedy(4);
+    options.sampler = {.temperature = 1, .seed = 3, .presence_penalty = 2, .mirostat_tau = 4};
+    session.generate(prompt("Once upon a time"), options);
+    other.feed(prompt("The cat"));
+    const SessionSnapshot expected = other.snapshot();
+    SessionSnapshot used = session.snapshot();
+    const float* const memory = used.state.wkv.data();
+    const SessionSnapshot found = other.snapshot(std::move(used));
+    CHECK(found.state.wkv.data() == memory);
+    test::check_same(found, expected);
+    SessionSnapshot wrong;
+    wrong.state.wkv = {1, 2};
+    wrong.state.time_shift.assign(1 << 20, 1.0f);
+    test::check_same(other.snapshot(std::move(wrong)), expected);
+  }
+
   TEST_CASE("after a reset a session is a new one") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;
