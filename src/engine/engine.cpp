@@ -240,13 +240,13 @@ std::vector<uint32_t> Session::Impl::take_pending(std::span<const uint32_t> ids)
   std::vector<uint32_t> all;
   if (pending) all.push_back(*pending);
   pending.reset();
-  if (!ids.empty()) undecoded.clear();
   all.insert(all.end(), ids.begin(), ids.end());
   remember(ids);
   return all;
 }
 
 void Session::Impl::remember(std::span<const uint32_t> ids) {
+  if (!ids.empty()) undecoded.clear();  // no token of these ends that character
   history.insert(history.end(), ids.begin(), ids.end());
   constexpr size_t kMax = SamplerParams::kDryRangeMax;
   if (history.size() > 2 * kMax) history.erase(history.begin(), history.end() - ptrdiff_t(kMax));
@@ -328,7 +328,6 @@ std::vector<float> Session::logits(std::span<const uint32_t> ids) {
   std::vector<float> logits = engine.retry([&] { return impl_->logits_after(last); });
   impl_->note_fed(last);
   impl_->remember(last);
-  impl_->undecoded.clear();
   return logits;
 }
 

@@ -101,7 +101,7 @@ struct Session::Impl {
   std::vector<float> logits_of_step(std::span<const uint32_t> ids);
   /// Feeds all of them, notes nothing, and reads the logits after the last.
   std::vector<float> logits_after(std::span<const uint32_t> ids);
-  /// Adds to the history.
+  /// Adds to the history, and ends the character that was left open.
   void remember(std::span<const uint32_t> ids);
 
   Engine::Impl& engine;

@@ -298,6 +298,25 @@ TEST_SUITE("session") {
     test::check_same(other.snapshot(std::move(wrong)), expected);
   }
 
+  TEST_CASE("a character that a generation left open ends with the next ids, however they are fed") {
+    Engine* engine = exact_engine();
+    if (engine == nullptr) return;
+    Session session = engine->new_session();
+    SessionSnapshot open = session.snapshot();
+    open.undecoded = "\xe2\x82";
+    const auto ids = prompt("The cat");
+    const auto left_after = [&](auto feed) {
+      session.restore(open);
+      feed();
+      return session.snapshot().undecoded;
+    };
+    CHECK(left_after([&] { session.feed({}); }) == open.undecoded);
+    CHECK(left_after([&] { session.feed(ids); }).empty());
+    CHECK(left_after([&] { session.logits(ids); }).empty());
+    CHECK(left_after([&] { session.logits_of_each(ids, [](size_t, std::span<const float>) {}); }).empty());
+    CHECK(left_after([&] { session.score(ids); }).empty());
+  }
+
   TEST_CASE("after a reset a session is a new one") {
     Engine* engine = exact_engine();
     if (engine == nullptr) return;
