@@ -29,7 +29,7 @@ class Session:
         self._tokenizer = tokenizer
 
     def feed(self, text: Text) -> None:
-        """Continues the text."""
+        """Continues the text. May return before the GPU is done."""
         self._core.feed(token_ids(self._tokenizer, text))
 
     @overload
@@ -88,6 +88,10 @@ class Session:
     def reset(self) -> None:
         """Back to the empty text."""
         self._core.reset()
+
+    def wait(self) -> None:
+        """Until the GPU has done all that it was given, a document fed for one. Nothing else needs it: what reads waits."""
+        self._core.wait()
 
     def close(self) -> None:
         """Gives the session's place back; a second time does nothing."""

@@ -235,6 +235,7 @@ void bind_session(nb::module_& module) {
           "path"_a)
       .def("n_tokens", [](const Box& box) { return run_on(box, [](Session& session) { return session.n_tokens(); }); })
       .def("reset", [](const Box& box) { run_on(box, [](Session& session) { session.reset(); }); })
+      .def("wait", [](const Box& box) { run_on(box, [](Session& session) { session.wait(); }); })
       .def("close", [](const Box& box) { box->core->retire(*box); });
 }
 

@@ -18,6 +18,7 @@ def test_feed_then_generate(model, session):
     expected = model.generate(BEGINNING, max_tokens=4, seed=5)
     ids = model.tokenize(BEGINNING)
     session.feed(ids[:2])
+    session.wait()
     assert session.n_tokens == 2
     assert session.generate(ids[2:], max_tokens=4, seed=5).ids == expected.ids
     session.reset()
@@ -59,7 +60,7 @@ def test_closed_session(model):
     session = model.session()
     session.close()
     session.close()
-    for use in (lambda: session.feed("a"), lambda: session.generate("a"), session.fork, lambda: session.n_tokens):
+    for use in (lambda: session.feed("a"), lambda: session.generate("a"), session.fork, session.wait, lambda: session.n_tokens):
         with pytest.raises(ravenwing.ClosedError, match="session is closed"):
             use()
     for _ in range(5):  # places come back when nobody holds the session any more

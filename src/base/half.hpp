@@ -2,7 +2,10 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 
 namespace ravenwing {
 
@@ -35,7 +38,20 @@ inline uint16_t f32_to_f16(float value) {
   return uint16_t(sign | select(magnitude >= 0x477ff000u, large, finite));  // rounds past 65504
 }
 
-/// The same, but of a finite value the nearest finite one.
+/// As many floats as there are out of the bytes of f16 or f32, wherever these lie.
+inline void unpack_floats(const std::byte* from, bool is_f16, std::span<float> to) {
+  if (!is_f16) {
+    std::memcpy(to.data(), from, to.size_bytes());
+    return;
+  }
+  for (size_t i = 0; i < to.size(); ++i) {
+    uint16_t half;
+    std::memcpy(&half, from + 2 * i, 2);
+    to[i] = f16_to_f32(half);
+  }
+}
+
+/// As f32_to_f16(), but of a finite value the nearest finite one.
 inline uint16_t f32_to_finite_f16(float value) {
   const uint16_t half = f32_to_f16(value);
   const bool finite = (std::bit_cast<uint32_t>(value) & 0x7fffffffu) < 0x7f800000u;

@@ -244,10 +244,13 @@ void Model::record(const kernels::Context& context, const Readout& readout, Hook
   if (!pools && !stops.any() && token_ && context.n_tokens == 1) return record_token(context);
   embed(context);
   if (pools) begin_states(context);
+  // Without outputs nothing reads what the last layer would give: the state is complete before its products.
+  const bool for_state = !pools && !stops.any() && context.n_outputs == 0;
   for (uint32_t layer = 0; layer < (pools ? readout.n_layers : config_.n_layer); ++layer) {
     context.recorder.begin_section();
     time_mix(context, layer, stops);
-    channel_mix(context, layer, stops);
+    channel_shift(context, layer, stops);
+    if (!for_state || layer + 1 < config_.n_layer) channel_mix(context, layer, stops);
   }
   if (pools)
     pool(context, readout);
@@ -387,19 +390,28 @@ void Model::low_rank(const kernels::Context& context, uint32_t layer) {
   kernels::matmul(context, uniforms_, up);
 }
 
-void Model::channel_mix(const kernels::Context& context, uint32_t layer, HookStops& stops) {
-  const LayerWeights& weights = weights_.layers[layer];
-  const std::string name = fmt::format("L{:02}.channel_mix", layer);
+void Model::channel_shift(const kernels::Context& context, uint32_t layer, HookStops& stops) {
   const auto place = [&](HookPoint point) { return HookPlace{point, LayerHalf::channel_mix, layer}; };
-  const kernels::TokenShift shift{
-      name + ".token_shift",        config_.n_embd, 1,
-      config_.layer_norm_epsilon,   scratch_.x,     weights.channel_shift,
-      states_.channel_shift(layer), scratch_.mixed, options_.mode == kernels::MatMulMode::exact};
+  const kernels::TokenShift shift{fmt::format("L{:02}.channel_mix.token_shift", layer),
+                                  config_.n_embd,
+                                  1,
+                                  config_.layer_norm_epsilon,
+                                  scratch_.x,
+                                  weights_.layers[layer].channel_shift,
+                                  states_.channel_shift(layer),
+                                  scratch_.mixed,
+                                  options_.mode == kernels::MatMulMode::exact};
   stops.before(context, place(HookPoint::layer_norm), shift, acts(scratch_.mixed, 0));
   kernels::token_shift(context, shift);
   stops.after();
   stops.at(place(HookPoint::token_shift), acts(scratch_.mixed, 0));
+}
 
+/// Of what channel_shift() mixed.
+void Model::channel_mix(const kernels::Context& context, uint32_t layer, HookStops& stops) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const std::string name = fmt::format("L{:02}.channel_mix", layer);
+  const auto place = [&](HookPoint point) { return HookPlace{point, LayerHalf::channel_mix, layer}; };
   kernels::MatMul key = product(name + ".key", scratch_.mixed, scratch_.hidden);
   add_segments(key.segments, weights.ffn_key, 0, 0, act_stride(config_.n_ffn), Activation::squared_relu);
   kernels::matmul(context, uniforms_, key);

@@ -157,6 +157,7 @@ class Model {
   void pool(const kernels::Context& context, const Readout& readout);
   void time_mix(const kernels::Context& context, uint32_t layer, HookStops& stops);
   void low_rank(const kernels::Context& context, uint32_t layer);
+  void channel_shift(const kernels::Context& context, uint32_t layer, HookStops& stops);
   void channel_mix(const kernels::Context& context, uint32_t layer, HookStops& stops);
   void head(const kernels::Context& context);
   void embed(const kernels::Context& context);

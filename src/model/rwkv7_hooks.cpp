@@ -198,10 +198,8 @@ std::vector<float> HookedSteps::read(const HookedRows& rows) {
     const uint64_t bytes = uint64_t(n_tokens_) * rows.stride * value_bytes;
     device_.read({*rows.buffer, rows.offset + plane * rows.plane_bytes, bytes}, [&](std::span<const std::byte> found) {
       for (size_t token = 0; token < n_tokens_; ++token) {
-        const std::byte* from = &found[token * rows.stride * value_bytes];
-        float* to = &values[token * row_values + plane * n];
-        for (size_t i = 0; i < n; ++i)
-          to[i] = rows.f16 ? f16_to_f32(load_le<uint16_t>(from + 2 * i)) : load_le<float>(from + 4 * i);
+        const std::span<float> to(&values[token * row_values + plane * n], n);
+        unpack_floats(&found[token * rows.stride * value_bytes], rows.f16, to);
       }
     });
   }

@@ -18,12 +18,6 @@ void read_floats(std::span<const std::byte> bytes, std::vector<float>& values) {
   values.assign(floats, floats + bytes.size() / sizeof(float));
 }
 
-void read_halves(std::span<const std::byte> bytes, std::vector<float>& values) {
-  const auto* halves = reinterpret_cast<const uint16_t*>(bytes.data());
-  values.resize(bytes.size() / 2);
-  for (size_t i = 0; i < values.size(); ++i) values[i] = f16_to_f32(halves[i]);
-}
-
 /// The bytes of a buffer, one after another.
 class Filler {
  public:
@@ -254,7 +248,9 @@ std::vector<float> StateArenas::read_wkv(uint32_t layer, uint32_t slot) {
 }
 
 void StateArenas::read_values(std::span<const std::byte> wkv, std::vector<float>& values) const {
-  storage_ == StateStorage::f16 ? read_halves(wkv, values) : read_floats(wkv, values);
+  if (storage_ == StateStorage::f32) return read_floats(wkv, values);
+  values.resize(wkv.size() / 2);
+  unpack_floats(wkv.data(), true, values);
 }
 
 void StateArenas::write(uint32_t slot, const StateView& state, std::span<const float> counts, float mirostat_mu) {

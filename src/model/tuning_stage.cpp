@@ -75,15 +75,7 @@ std::vector<std::byte> random_rows(WeightFormat format, uint32_t n_rows, uint32_
 
 std::vector<float> floats_of(std::span<const std::byte> bytes, bool is_f32) {
   std::vector<float> values(bytes.size() / (is_f32 ? 4 : 2));
-  if (is_f32) {
-    std::memcpy(values.data(), bytes.data(), values.size() * 4);
-    return values;
-  }
-  for (size_t i = 0; i < values.size(); ++i) {
-    uint16_t half;
-    std::memcpy(&half, &bytes[2 * i], 2);
-    values[i] = f16_to_f32(half);
-  }
+  unpack_floats(bytes.data(), !is_f32, values);
   return values;
 }
 

@@ -1,4 +1,6 @@
 // tests/model/demo_test.cpp: the demo model, which every clone has, against the CPU reference on its decoded weights.
+#include <algorithm>
+
 #include "model/rwkv7_ref.hpp"
 #include "model/support.hpp"
 
@@ -38,9 +40,39 @@ void check_demo(Tier tier) {
   }
 }
 
+/// What a step does without outputs: nothing that only logits would need.
+void check_for_state(Tier tier) {
+  const auto device = open_device(tier, true);
+  if (!device) return;
+  GpuModel loaded(*device, demo_model());
+  const Ids ids = golden_prompts().front().ids;
+  submit(loaded.model, {{0, ids, Outputs::last}, {1, ids, Outputs::last}});
+  submit(loaded.model, {{2, ids, Outputs::none}, {3, ids, Outputs::none}});
+  CHECK(same_bits(loaded.model.states().read(2), loaded.model.states().read(0)));
+  // And so does what is fed next.
+  CHECK(same_bits(run(loaded.model, {{2, ids}}), run(loaded.model, {{0, ids}})));
+
+  const uint32_t last = loaded.model.config().n_layer - 1;
+  for (const bool outputs : {false, true}) {
+    kernels::StepInput input(loaded.model.tokens_max());
+    input.add_chunk({0, ids});
+    if (outputs) input.add_output({input.n_tokens() - 1, 0});
+    StepProfile profile;
+    loaded.model.profile(input, profile);
+    const auto has = [&](const std::string& label) {
+      return std::ranges::any_of(profile.dispatches, [&](const auto& one) { return one.label.starts_with(label); });
+    };
+    CHECK(has(fmt::format("L{:02}.channel_mix.token_shift", last)));
+    CHECK(has(fmt::format("L{:02}.channel_mix.key", last - 1)));
+    CHECK(has(fmt::format("L{:02}.channel_mix.key", last)) == outputs);
+    CHECK(has("head") == outputs);
+  }
+}
+
 }  // namespace
 
 TEST_SUITE("demo") {
+  TEST_CASE("a step for its state alone leaves out what logits would need") { check_for_state(Tier::t1); }
   TEST_CASE("the demo model agrees with the CPU reference on T0") { check_demo(Tier::t0); }
   TEST_CASE("the demo model agrees with the CPU reference on T1") { check_demo(Tier::t1); }
 }

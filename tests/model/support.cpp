@@ -53,7 +53,7 @@ double negative_log_likelihood(std::span<const float> logits, uint32_t id) {
 
 }  // namespace
 
-std::unique_ptr<gpu::Device> open_device(Tier tier) {
+std::unique_ptr<gpu::Device> open_device(Tier tier, bool timestamps) {
   const char* named = std::getenv("RAVENWING_TEST_DEVICE");
   try {
     if (tier == Tier::t2 && gpu::Device({.selector = named != nullptr ? named : ""}).best_tier() < Tier::t2) {
@@ -62,6 +62,7 @@ std::unique_ptr<gpu::Device> open_device(Tier tier) {
       return nullptr;
     }
     gpu::DeviceOptions options{.selector = named != nullptr ? named : "", .tier = tier};
+    options.timestamps = timestamps;
     options.validate = !is_set("RAVENWING_TEST_UNCHECKED");  // else as the released program opens them
     return std::make_unique<gpu::Device>(options);
   } catch (const Error& error) {

@@ -33,7 +33,7 @@ inline constexpr Bounds kFastBounds = bounds_of(Tier::t1);
 
 /// The device that RAVENWING_TEST_DEVICE names (as DeviceOptions::selector), at a tier. Null, said once, where there is
 /// no adapter that reaches it; throws then if RAVENWING_REQUIRE_GPU is 1.
-std::unique_ptr<gpu::Device> open_device(Tier tier);
+std::unique_ptr<gpu::Device> open_device(Tier tier, bool timestamps = false);
 
 /// The demo model, which the repository carries; the trained tiny model as safetensors and as GGUF, which it does not.
 std::filesystem::path demo_model();
