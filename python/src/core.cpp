@@ -57,23 +57,38 @@ void Core::check_process() const {
   if (is_forked()) throw Unusable(kForked);
 }
 
-Core::Turn::Turn(Core& core, Call& call) : core_(core) {
-  core.check_process();
-  std::unique_lock lock(core.mutex_);
-  core.changed_.wait(lock, [&] { return core.current_ == nullptr || core.closed_ || call.cancelled; });
-  if (core.closed_) throw Unusable(kModelClosed);
+void Core::begin_turn(Call& call) {
+  check_process();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return current_ == nullptr || closed_ || call.cancelled; });
+  if (closed_) throw Unusable(kModelClosed);
   if (call.cancelled) throw Error(ErrorCode::cancelled, "cancelled");
-  core.current_ = &call;
-  core.cancel_ = false;
+  give_turn(call);
 }
 
-Core::Turn::~Turn() {
+bool Core::begin_at_once(Call& call, Takes takes) {
+  // Weights that come when they are needed take as long as they take.
+  if (takes == Takes::any_time || options_.load == LoadMode::lazy) return false;
+  const std::lock_guard lock(mutex_);
+  if (current_ != nullptr || closed_ || !engine_ || (takes == Takes::a_step && engine_->device().software))
+    return false;
+  give_turn(call);
+  return true;
+}
+
+void Core::give_turn(Call& call) {
+  current_ = &call;
+  call.has_turn = true;
+  cancel_ = false;
+}
+
+void Core::end_turn() {
   {
-    const std::lock_guard lock(core_.mutex_);
-    core_.current_ = nullptr;
-    core_.retired_.clear();
+    const std::lock_guard lock(mutex_);
+    current_ = nullptr;
+    retired_.clear();
   }
-  core_.changed_.notify_all();
+  changed_.notify_all();
 }
 
 void Core::cancel(Call& call) {

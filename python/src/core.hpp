@@ -25,7 +25,18 @@ class Unusable : public Error {
 /// One call of a program, which can be cancelled while it waits for the engine or uses it.
 struct Call {
   std::atomic<bool> cancelled = false;
+  bool has_turn = false;
 };
+
+/// How long a call may take at most, other calls apart.
+enum class Takes {
+  a_moment,  // no work for the GPU that is waited for
+  a_step,    // of a GPU, some ten milliseconds; of software Vulkan, seconds
+  any_time
+};
+
+/// For work on so many tokens: 256 are half a second where a GPU is slow.
+constexpr Takes takes(size_t n_tokens) { return n_tokens <= 256 ? Takes::a_step : Takes::any_time; }
 
 class Core;
 
@@ -52,10 +63,14 @@ class Core {
   /// Runs work(Engine&) when no other call does. Throws Unusable, Error{cancelled}, and what `work` throws.
   template <typename Work>
   auto use(Call& call, Work&& work) {
-    const Turn turn(*this, call);
+    if (!call.has_turn) begin_turn(call);
+    const Turn turn{*this};
     if (!engine_) engine_.emplace(options_);
     return work(*engine_);
   }
+  /// Gives a call its turn, for use(), where nothing is to be waited for: not where another call has it, the engine is
+  /// not open yet, or its device would take longer than a moment.
+  bool begin_at_once(Call& call, Takes takes);
   void cancel(Call& call);
   /// Cancels all calls and gives the GPU's memory back. What is used afterwards throws Unusable.
   void close();
@@ -77,18 +92,17 @@ class Core {
   /// What the engine told of recoveries since the last look.
   std::vector<std::string> take_warnings();
 
-  class Turn {
-   public:
-    Turn(Core& core, Call& call);
-    ~Turn();
-
-   private:
-    Core& core_;
-  };
-
  private:
   explicit Core(const EngineOptions& options);
   ~Core() = default;
+
+  struct Turn {
+    Core& core;
+    ~Turn() { core.end_turn(); }
+  };
+  void begin_turn(Call& call);
+  void give_turn(Call& call);
+  void end_turn();
 
   const pid_t process_;
   std::mutex mutex_;  // of all below but the engine, which belongs to the call whose turn it is

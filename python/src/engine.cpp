@@ -76,7 +76,7 @@ EngineOptions engine_options(const nb::dict& options) {
 
 SharedEngine open(const nb::dict& options) {
   const std::shared_ptr<Core> core = Core::make(engine_options(options));
-  return run(*core, [&](Engine& engine) {
+  return run(*core, Takes::any_time, [&](Engine& engine) {
     return SharedEngine{core, engine.model(), engine.device(), engine.tokenizer()};
   });
 }
@@ -85,35 +85,35 @@ SharedEngine open(const nb::dict& options) {
 template <typename Make>
 Box new_box(const std::shared_ptr<Core>& core, Make&& make) {
   auto box = std::make_shared<SessionBox>(core);
-  run(*core, [&](Engine& engine) { core->adopt(*box, make(engine)); });
+  run(*core, Takes::a_step, [&](Engine& engine) { core->adopt(*box, make(engine)); });
   return box;
 }
 
 /// work(Session&) on a session.
 template <typename Work>
-auto run_on(const Box& box, Work&& work) {
+auto run_on(const Box& box, Takes takes, Work&& work) {
   Core& core = *box->core;
-  return run(core, [&](Engine&) { return work(core.session_of(*box)); });
+  return run(core, takes, [&](Engine&) { return work(core.session_of(*box)); });
 }
 
 /// A session copies what may change, or shares what does not.
 void restore(const Box& box, const State& state) {
   const auto seen = state.seen();
   const auto snapshot = seen ? nullptr : state.snapshot();
-  run_on(box, [&](Session& session) { seen ? session.restore(*seen) : session.restore(snapshot); });
+  run_on(box, Takes::a_step, [&](Session& session) { seen ? session.restore(*seen) : session.restore(snapshot); });
 }
 
 nb::ndarray<nb::numpy, float> logits(const Box& box, const Ids& ids, bool each) {
   std::vector<float> rows;
   if (each) {
-    run_on(box, [&](Session& session) {
+    run_on(box, takes(ids.size()), [&](Session& session) {
       session.logits_of_each(
           ids, [&](size_t, std::span<const float> row) { rows.insert(rows.end(), row.begin(), row.end()); });
     });
     const size_t n_vocab = ids.empty() ? 0 : rows.size() / ids.size();
     return to_array(std::move(rows), {ids.size(), n_vocab});
   }
-  rows = run_on(box, [&](Session& session) { return session.logits(ids); });
+  rows = run_on(box, takes(ids.size()), [&](Session& session) { return session.logits(ids); });
   const size_t n = rows.size();
   return to_array(std::move(rows), {n});
 }
@@ -148,7 +148,9 @@ nb::ndarray<nb::numpy, float> embed(const SharedEngine& engine, const std::vecto
                                  .normalize = how.normalize,
                                  .on_progress = {}};
   const auto snapshot = prefix == nullptr ? nullptr : prefix->snapshot();
-  std::vector<float> vectors = run(*engine.core, [&](Engine& open) {
+  size_t n_tokens = 0;
+  for (const Ids& ids : texts) n_tokens += ids.size();
+  std::vector<float> vectors = run(*engine.core, takes(n_tokens), [&](Engine& open) {
     if (snapshot == nullptr) return open.embed(texts, options);
     Session before = open.new_session();
     before.restore(snapshot);
@@ -159,7 +161,8 @@ nb::ndarray<nb::numpy, float> embed(const SharedEngine& engine, const std::vecto
 }
 
 nb::dict profile(const SharedEngine& engine, uint32_t n_sequences, uint32_t n_tokens) {
-  const StepProfile profile = run(*engine.core, [&](Engine& open) { return open.profile(n_sequences, n_tokens); });
+  const StepProfile profile =
+      run(*engine.core, Takes::any_time, [&](Engine& open) { return open.profile(n_sequences, n_tokens); });
   nb::list dispatches;
   for (const ProfiledDispatch& dispatch : profile.dispatches) {
     nb::dict row;
@@ -178,7 +181,7 @@ nb::dict profile(const SharedEngine& engine, uint32_t n_sequences, uint32_t n_to
 }
 
 nb::dict memory(const SharedEngine& engine) {
-  const MemoryUse use = run(*engine.core, [](Engine& open) { return open.memory(); });
+  const MemoryUse use = run(*engine.core, Takes::a_moment, [](Engine& open) { return open.memory(); });
   nb::dict result;
   result["weights"] = use.weights;
   result["state"] = use.state;
@@ -190,13 +193,17 @@ nb::dict memory(const SharedEngine& engine) {
 void bind_session(nb::module_& module) {
   nb::class_<SessionBox>(module, "Session", "One text and its state on the GPU.")
       .def(
-          "feed", [](const Box& box, const Ids& ids) { run_on(box, [&](Session& session) { session.feed(ids); }); },
+          "feed",
+          [](const Box& box, const Ids& ids) {
+            run_on(box, takes(ids.size()), [&](Session& session) { session.feed(ids); });
+          },
           "ids"_a)
       .def("logits", &logits, "ids"_a, "each"_a)
       .def(
           "score",
           [](const Box& box, const Ids& ids) {
-            std::vector<double> nats = run_on(box, [&](Session& session) { return session.score(ids); });
+            std::vector<double> nats =
+                run_on(box, takes(ids.size()), [&](Session& session) { return session.score(ids); });
             for (double& value : nats) value = -value;
             const size_t n = nats.size();
             return to_array(std::move(nats), {n});
@@ -216,7 +223,7 @@ void bind_session(nb::module_& module) {
       .def("state",
            [](const Box& box) {
              Core& core = *box->core;
-             return run(core, [&](Engine& engine) {
+             return run(core, Takes::a_step, [&](Engine& engine) {
                return State(core.session_of(*box).snapshot(spare_snapshot()), engine.model());
              });
            })
@@ -224,18 +231,21 @@ void bind_session(nb::module_& module) {
       .def(
           "save",
           [](const Box& box, const std::filesystem::path& path) {
-            run_on(box, [&](Session& session) { session.save(path); });
+            run_on(box, Takes::any_time, [&](Session& session) { session.save(path); });
           },
           "path"_a)
       .def(
           "load",
           [](const Box& box, const std::filesystem::path& path) {
-            run_on(box, [&](Session& session) { session.load(path); });
+            run_on(box, Takes::any_time, [&](Session& session) { session.load(path); });
           },
           "path"_a)
-      .def("n_tokens", [](const Box& box) { return run_on(box, [](Session& session) { return session.n_tokens(); }); })
-      .def("reset", [](const Box& box) { run_on(box, [](Session& session) { session.reset(); }); })
-      .def("wait", [](const Box& box) { run_on(box, [](Session& session) { session.wait(); }); })
+      .def("n_tokens",
+           [](const Box& box) {
+             return run_on(box, Takes::a_moment, [](Session& session) { return session.n_tokens(); });
+           })
+      .def("reset", [](const Box& box) { run_on(box, Takes::a_moment, [](Session& session) { session.reset(); }); })
+      .def("wait", [](const Box& box) { run_on(box, Takes::a_step, [](Session& session) { session.wait(); }); })
       .def("close", [](const Box& box) { box->core->retire(*box); });
 }
 
