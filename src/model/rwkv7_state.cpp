@@ -6,16 +6,23 @@
 
 #include "base/bytes.hpp"
 #include "base/half.hpp"
+#include "base/pieces.hpp"
 
 namespace ravenwing::rwkv7 {
 namespace {
 constexpr uint64_t kBindingAlignment = 256;
 constexpr uint64_t kAdditionsSlotBytes = kernels::kAdditionsMax * sizeof(kernels::LogitAddition);
 
-// Into memory that is there already, if it is large enough.
-void read_floats(std::span<const std::byte> bytes, std::vector<float>& values) {
-  const auto* floats = reinterpret_cast<const float*>(bytes.data());  // aligned as what maps and allocates is
-  values.assign(floats, floats + bytes.size() / sizeof(float));
+/// Values of which a piece is worth a thread.
+constexpr size_t kPiece = size_t{1} << 20;
+
+/// Into memory that is there already, if it is large enough.
+void read_floats(std::span<const std::byte> bytes, bool is_f16, std::vector<float>& values) {
+  const size_t value_bytes = is_f16 ? 2 : 4;
+  values.resize(bytes.size() / value_bytes);
+  in_pieces(values.size(), kPiece, [&](size_t begin, size_t end) {
+    unpack_floats(&bytes[begin * value_bytes], is_f16, std::span(values).subspan(begin, end - begin));
+  });
 }
 
 /// The bytes of a buffer, one after another.
@@ -24,10 +31,17 @@ class Filler {
   explicit Filler(std::span<std::byte> bytes) : rest_(bytes) {}
 
   void add(std::span<const std::byte> bytes) { std::copy_n(bytes.data(), bytes.size(), take(bytes.size())); }
-  void add(std::span<const float> values) { add(std::as_bytes(values)); }
+  void add(std::span<const float> values) {
+    auto* const floats = reinterpret_cast<float*>(take(values.size_bytes()));
+    in_pieces(values.size(), kPiece, [&](size_t begin, size_t end) {
+      std::copy(values.begin() + ptrdiff_t(begin), values.begin() + ptrdiff_t(end), floats + begin);
+    });
+  }
   void add_f16(std::span<const float> values) {
     auto* const halves = reinterpret_cast<uint16_t*>(take(values.size() * 2));
-    for (size_t i = 0; i < values.size(); ++i) halves[i] = f32_to_finite_f16(values[i]);
+    in_pieces(values.size(), kPiece, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) halves[i] = f32_to_finite_f16(values[i]);
+    });
   }
   void add_zeros(size_t n_bytes) { std::fill_n(take(n_bytes), n_bytes, std::byte{0}); }
 
@@ -145,7 +159,7 @@ void StateArenas::copy_in(const gpu::Buffer& from, uint32_t slot) {
 
 std::vector<float> StateArenas::read_counts(uint32_t slot) {
   std::vector<float> counts;
-  read_floats(device_.read(counts_of(slot)), counts);
+  read_floats(device_.read(counts_of(slot)), false, counts);
   return counts;
 }
 
@@ -248,9 +262,7 @@ std::vector<float> StateArenas::read_wkv(uint32_t layer, uint32_t slot) {
 }
 
 void StateArenas::read_values(std::span<const std::byte> wkv, std::vector<float>& values) const {
-  if (storage_ == StateStorage::f32) return read_floats(wkv, values);
-  values.resize(wkv.size() / 2);
-  unpack_floats(wkv.data(), true, values);
+  read_floats(wkv, storage_ == StateStorage::f16, values);
 }
 
 void StateArenas::write(uint32_t slot, const StateView& state, std::span<const float> counts, float mirostat_mu) {
