@@ -249,9 +249,10 @@ void check_tier(Tier tier, const rwkv7::ModelOptions& options) {
 TEST_SUITE("hooks") {
   TEST_CASE("hooks on T0, exact") { check_tier(Tier::t0, exact_options()); }
 
-  TEST_CASE("hooks on T1, where weights come late") {
+  TEST_CASE("hooks on T1, where weights come late and states are f16") {
     rwkv7::ModelOptions options;
     options.lazy = true;
+    options.states = StateStorage::f16;
     check_tier(Tier::t1, options);
   }
 }
