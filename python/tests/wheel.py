@@ -65,5 +65,5 @@ def test_wheel_in_a_new_environment(wheel, tmp_path):
     table = run(venv / "bin/python", ROOT / "tools/bench_python.py", *bench, cwd=tmp_path, env=environment)
     rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
     figures = json.loads(measured.read_text())["figures"]
-    assert len({figure["name"] for figure in figures}) == len(figures) == len(rows) == 15
+    assert len({figure["name"] for figure in figures}) == len(figures) == len(rows) == 16
     assert all(figure["min_ms"] <= figure["median_ms"] <= figure["max_ms"] for figure in figures)
