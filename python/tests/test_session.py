@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +25,18 @@ def test_feed_then_generate(model, session):
     session.reset()
     assert session.n_tokens == 0
     assert "".join(session.generate(BEGINNING, max_tokens=4, seed=5, stream=True)) == expected.text
+
+
+def test_what_takes_a_moment_needs_no_thread(session):
+    def waits() -> int:
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+    session.feed(BEGINNING)
+    session.wait()
+    before = waits()
+    for _ in range(100):
+        assert session.n_tokens > 0
+    assert waits() - before < 50  # a call that another thread makes is waited for
 
 
 def test_generate_needs_something_to_go_on_from(session):

@@ -502,7 +502,8 @@ std::vector<std::byte> Session::to_bytes() {
 
 void Session::from_bytes(std::span<const std::byte> bytes) {
   Engine::Impl& engine = impl_->engine;
-  restore(read_session_bytes(bytes, engine.runner.config(), engine.hash_of_model()));
+  restore(std::make_shared<const SessionSnapshot>(
+      read_session_bytes(bytes, engine.runner.config(), engine.hash_of_model())));
 }
 
 }  // namespace ravenwing

@@ -28,6 +28,12 @@ void Plan::encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end
   for (size_t i = begin; i < end; ++i) gpu::encode(pass, dispatches_[i]);
 }
 
+void Plan::encode_pass(const wgpu::CommandEncoder& encoder, size_t begin, size_t end) const {
+  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
+  encode(pass, begin, end);
+  pass.End();
+}
+
 void Recorder::add(Dispatch dispatch, ShaderVariant variant, const std::vector<Binding>& bindings) {
   for (const Binding& binding : bindings) variant.bindings.push_back(binding.access);
   if (plan_ == nullptr) return cache_.prepare(variant);

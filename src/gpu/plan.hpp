@@ -57,6 +57,9 @@ class Plan {
   void encode_section(const wgpu::ComputePassEncoder& pass, size_t section) const;
   /// Dispatches `begin` to `end` - 1.
   void encode(const wgpu::ComputePassEncoder& pass, size_t begin, size_t end) const;
+  /// The same in a pass of their own.
+  void encode_pass(const wgpu::CommandEncoder& encoder, size_t begin, size_t end) const;
+  void encode_pass(const wgpu::CommandEncoder& encoder) const { encode_pass(encoder, 0, dispatches_.size()); }
   const std::vector<Dispatch>& dispatches() const { return dispatches_; }
 
  private:

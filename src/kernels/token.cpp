@@ -391,9 +391,7 @@ uint32_t TokenKernel::count_residents(gpu::PipelineCache& pipelines, const Conte
   const Context context{recorder, like.buffers, 1, 1, 1};
   dispatch(context, 0, 0, true, gpu::Grid{kCensusWorkgroups});
   const wgpu::CommandEncoder encoder = device.handle().CreateCommandEncoder();
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  plan.encode(pass);
-  pass.End();
+  plan.encode_pass(encoder);
   device.submit(encoder.Finish());
   return take_counters(device).residents;
 }

@@ -276,9 +276,7 @@ void Model::reset_slot(uint32_t slot) {
   const gpu::BufferView counts = states_.counts_of(slot);
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
   encoder.ClearBuffer(counts.buffer, counts.offset, counts.size);
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  reset_.encode(pass);
-  pass.End();
+  reset_.encode_pass(encoder);
   device_.submit(encoder.Finish());
 }
 
@@ -464,9 +462,7 @@ wgpu::CommandEncoder Model::encode(const kernels::StepInput& input, const Readou
 
 wgpu::CommandEncoder Model::encode_dispatches(const gpu::Plan& steps, size_t begin, size_t end) const {
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  steps.encode(pass, begin, end);
-  pass.End();
+  steps.encode_pass(encoder, begin, end);
   return encoder;
 }
 

@@ -82,9 +82,7 @@ void HookedSteps::put_back_states() {
 void HookedSteps::encode(const gpu::Plan& plan, const DispatchRange& range) {
   if (range.empty()) return;
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  plan.encode(pass, range.begin, range.end);
-  pass.End();
+  plan.encode_pass(encoder, range.begin, range.end);
   device_.submit(encoder.Finish());
 }
 
@@ -136,9 +134,7 @@ void HookedSteps::look_aside(const HookedPlan& plan, const HookStop& stop) {
   } else {
     encoder.ClearBuffer(value_.handle());  // products add to what is there
   }
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  plan.aside.encode(pass, stop.aside.begin, stop.aside.end);
-  pass.End();
+  plan.aside.encode_pass(encoder, stop.aside.begin, stop.aside.end);
   if (point == HookPoint::wkv) copy_wkv(encoder, layer, true);
   device_.submit(encoder.Finish());
 }

@@ -301,9 +301,7 @@ std::vector<std::vector<float>> TuningStage::results_of(const Trial& trial, cons
   const wgpu::CommandEncoder encoder = device_.handle().CreateCommandEncoder();
   for (const Trial::Output& output : trial.outputs)
     encoder.ClearBuffer(output.view.buffer, output.view.offset, output.view.size);
-  const wgpu::ComputePassEncoder pass = encoder.BeginComputePass();
-  plan.encode(pass);
-  pass.End();
+  plan.encode_pass(encoder);
   device_.submit(encoder.Finish());
   std::vector<std::vector<float>> results;
   for (const Trial::Output& output : trial.outputs) {
